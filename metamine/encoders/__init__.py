@@ -1,0 +1,1 @@
+"""Networks that turn the rows of any table into embeddings."""

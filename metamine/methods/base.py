@@ -1,0 +1,51 @@
+"""The contract of every learner: `predict` adapts and answers, `loss` is what meta-training minimises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from metamine.episode import Episodes, Kind, Support
+
+
+class Method(nn.Module, ABC):
+    """A learner of learners: its parameters are what meta-training updates. Subclasses are final."""
+
+    kinds: ClassVar[frozenset[Kind]] = frozenset({"classification", "regression"})
+
+    @abstractmethod
+    def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
+        """Adapt to each task on its support rows, then answer its query rows.
+
+        Returns logits, -inf for classes without a support row; for regression one number a row
+        (C = 1). A pure function of its arguments and the parameters: query labels are no argument,
+        so no method can look at them.
+        """
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        """Meta-training objective: mean query loss, unless the method has its own."""
+        return query_loss(self.predict(episodes.support, episodes.query_x), episodes)
+
+
+def query_loss(prediction_TQC: Float[Tensor, "T Q C"], episodes: Episodes) -> Float[Tensor, ""]:
+    """Mean cross-entropy, or mean squared error, over the query rows.
+
+    Query rows of a class that the support lacks teach nothing and are left out.
+    """
+    if episodes.support.kind == "regression":
+        return F.mse_loss(prediction_TQC[..., 0], episodes.query_y)
+    known_TQ = episodes.support.present_TC.gather(1, episodes.query_y)
+    target_TQ = episodes.query_y.masked_fill(~known_TQ, -100)
+    total = F.cross_entropy(
+        prediction_TQC.flatten(0, 1), target_TQ.flatten(), ignore_index=-100, reduction="sum"
+    )
+    return total / known_TQ.sum().clamp(min=1)
+
+
+def only_present(logits_TQC: Float[Tensor, "T Q C"], support: Support) -> Tensor:
+    """Logits with -inf for padded classes and classes that have no support row."""
+    return logits_TQC.masked_fill(~support.present_TC[:, None], float("-inf"))

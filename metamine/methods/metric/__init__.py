@@ -1,0 +1,1 @@
+"""Meta-learners that compare rows in a learned space."""

@@ -1,0 +1,296 @@
+"""Episodes from tables: N-way K-shot, or n labelled rows, for a whole batch of tasks at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Int64
+from pydantic import Field, PositiveInt
+from torch import Generator, Tensor
+
+from metamine.episode import Episodes, Kind, Support
+from metamine.errors import MetamineError
+from metamine.preprocess import standardise
+from metamine.sources.base import Shape, Source, Split
+from metamine.sources.table import Pack
+
+# A fixed number, or [lowest, highest] to draw from (both ends count).
+Sizes = PositiveInt | tuple[PositiveInt, PositiveInt]
+
+
+class NoEligibleTable(MetamineError):
+    """No table of the split is large enough for the episodes asked for."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How episodes are cut from tables; every published protocol is a choice of these.
+
+    way: classes of an episode; a table with fewer usable classes gives what it has (two at least).
+    shot: labelled rows of each class (regression: of the task). Exactly one of `shot` and `rows`.
+    rows: labelled rows altogether, whatever their classes.
+    query: query rows of each class with `shot`, altogether with `rows`.
+    draw: with `rows`: "balanced" makes every class equally likely for each row, "natural" takes
+        rows as they come.
+    one_class: with `rows`: "redraw" draws a support again until it holds two classes, "keep" keeps it.
+    transductive: standardise on support and query rows together, instead of the support alone.
+    columns: keep a random subset of that many columns in each episode (augmentation); null: all.
+    """
+
+    way: Annotated[int, Field(ge=2)] | tuple[Annotated[int, Field(ge=2)], PositiveInt]
+    shot: Sizes | None
+    rows: Sizes | None
+    query: PositiveInt
+    draw: Literal["balanced", "natural"]
+    one_class: Literal["redraw", "keep"]
+    transductive: bool
+    columns: Sizes | None
+
+    def __post_init__(self) -> None:
+        if (self.shot is None) == (self.rows is None):
+            raise ValueError(
+                f"exactly one of shot ({self.shot}) and rows ({self.rows}) must be a number; "
+                "set the other to null"
+            )
+        for name in ("way", "shot", "rows", "columns"):
+            sizes = getattr(self, name)
+            if isinstance(sizes, (tuple, list)) and sizes[0] > sizes[1]:
+                raise ValueError(f"{name} runs from {sizes[0]} to {sizes[1]}: put the smaller first")
+
+    def shape(self, kind: Kind, generator: Generator) -> Shape:
+        """The sizes of one batch, drawn from the ranges."""
+        way = _pick(self.way, generator)
+        return Shape(
+            way=way if kind == "classification" else 0,
+            shot=None if self.shot is None else _pick(self.shot, generator),
+            rows=None if self.rows is None else _pick(self.rows, generator),
+            query=self.query,
+        )
+
+
+def sample(
+    source: Source, split: Split, protocol: Protocol, n_tasks: int, generator: Generator
+) -> Episodes:
+    """Draw a batch of episodes from a split: its shape, its tables, its rows.
+
+    Raises NoEligibleTable if no table is large enough.
+    """
+    shape = protocol.shape(source.kind, generator)
+    pack = source.pack(split, shape, n_tasks, generator)
+    shape = fitting(pack, shape)
+    tables_T = choose_tables(pack, shape, n_tasks, generator)
+    return draw(pack, tables_T, shape, protocol, source.standardise, generator)
+
+
+def fitting(pack: Pack, shape: Shape) -> Shape:
+    """`shape` with no more classes than the best table of `pack` can give."""
+    if pack.kind == "regression" or shape.rows is not None:
+        return shape
+    most = int(_usable_BC(pack, shape).sum(dim=1).max())
+    return replace(shape, way=max(2, min(shape.way, most)))
+
+
+def eligible(pack: Pack, shape: Shape) -> Int64[Tensor, " B"]:
+    """The tables of `pack` that are large enough for `shape`, as indices."""
+    usable_BC = _usable_BC(pack, shape)
+    if pack.kind == "regression":
+        needed = shape.rows_of_class if shape.rows is None else shape.rows_of_table
+        return (pack.class_count[:, 0] >= needed).nonzero()[:, 0]
+    enough_classes = usable_BC.sum(dim=1) >= (shape.way if shape.rows is None else 2)
+    enough_rows = pack.class_count.sum(dim=1) >= shape.rows_of_table
+    return (enough_classes & (enough_rows | (shape.rows is None))).nonzero()[:, 0]
+
+
+def choose_tables(
+    pack: Pack, shape: Shape, n_tasks: int, generator: Generator
+) -> Int64[Tensor, " T"]:
+    """Which table each of `n_tasks` episodes is about: every eligible one before any comes twice."""
+    tables = eligible(pack, shape)
+    if not len(tables):
+        per_class = f"{shape.rows_of_class} rows in each of {shape.way or 1} classes"
+        raise NoEligibleTable(
+            f"none of the {len(pack)} tables has {per_class if shape.rows is None else f'{shape.rows_of_table} rows and two classes'}; "
+            "lower the protocol's shot, rows, query or way"
+        )
+    rounds = -(-n_tasks // len(tables))
+    order = [torch.randperm(len(tables), generator=generator) for _ in range(rounds)]
+    return tables[torch.cat(order)[:n_tasks]]
+
+
+def draw(
+    pack: Pack,
+    tables_T: Int64[Tensor, " T"],
+    shape: Shape,
+    protocol: Protocol,
+    scale: bool,
+    generator: Generator,
+) -> Episodes:
+    """One episode from each of `tables_T`: random classes in random order, distinct random rows.
+
+    Tables of different width share the batch: columns beyond a table's own are 0 and masked.
+    `scale`: standardise the episodes (see `preprocess.standardise`).
+    """
+    classes_TW, n_classes = _choose_classes(pack, tables_T, shape, generator)
+    start_TW = pack.class_start[tables_T].gather(1, classes_TW)
+    count_TW = pack.class_count[tables_T].gather(1, classes_TW)
+    count_TW = count_TW * (torch.arange(count_TW.shape[1]) < n_classes[:, None].clamp(min=1))
+    if shape.rows is None:
+        label_TN, row_TN, n_support = _per_class(start_TW, count_TW, shape, generator)
+    else:
+        label_TN, row_TN = _altogether(start_TW, count_TW, shape, protocol, generator)
+        n_support = shape.rows
+    columns_TF, mask_TF = _choose_columns(pack, tables_T, protocol, generator)
+    x_TNF = _cells(pack, tables_T, row_TN, columns_TF, mask_TF)
+    if pack.kind == "regression":
+        label_TN = pack.targets[pack.first_row[tables_T, None] + row_TN]
+    episodes = Episodes(
+        support=Support(
+            x=x_TNF[:, :n_support],
+            y=label_TN[:, :n_support],
+            feature_mask=mask_TF,
+            categorical=pack.categorical[tables_T].gather(1, columns_TF) & mask_TF,
+            n_classes=n_classes,
+            way=shape.way,
+        ),
+        query_x=x_TNF[:, n_support:],
+        query_y=label_TN[:, n_support:],
+        target_scale=torch.ones(len(tables_T)),
+    )
+    return standardise(episodes, protocol.transductive) if scale else episodes
+
+
+def ordered_sample(
+    count_L: Int64[Tensor, " L"], size: int, generator: Generator
+) -> Int64[Tensor, "L K"]:
+    """For each lane, `size` distinct numbers below its count, in uniformly random order.
+
+    The first `size` steps of a Fisher-Yates shuffle, remembering only the places it touched. A lane
+    with fewer than `size` numbers has all of them first; what follows is meaningless.
+    """
+    step_K1 = torch.arange(size)[:, None]
+    left_KL = (count_L - step_K1).clamp(min=1)
+    swap_KL = step_K1 + (torch.rand(left_KL.shape, generator=generator) * left_KL).long()
+    moved_KL = step_K1.repeat(1, len(count_L))  # what lies at place swap[i] after step i
+    picked_KL = swap_KL.clone()
+    for i in range(1, size):
+        earlier = swap_KL[:i]
+        for places, values in ((swap_KL[i], picked_KL[i]), (step_K1[i], moved_KL[i])):
+            last_L = (step_K1[:i] + 1).mul(earlier == places).amax(dim=0)  # 0 = untouched so far
+            touched = moved_KL.gather(0, (last_L - 1).clamp(min=0)[None])[0]
+            values.copy_(torch.where(last_L > 0, touched, values))
+    return picked_KL.T
+
+
+def _pick(sizes: int | tuple[int, int], generator: Generator) -> int:
+    if isinstance(sizes, int):
+        return sizes
+    return int(torch.randint(sizes[0], sizes[1] + 1, (), generator=generator))
+
+
+def _usable_BC(pack: Pack, shape: Shape) -> Tensor:
+    return pack.class_count >= shape.rows_of_class
+
+
+def _choose_classes(
+    pack: Pack, tables_T: Tensor, shape: Shape, generator: Generator
+) -> tuple[Int64[Tensor, "T W"], Int64[Tensor, " T"]]:
+    """Up to `way` random usable classes of each table, and how many each task has."""
+    if pack.kind == "regression":
+        nothing = torch.zeros(len(tables_T), dtype=torch.int64)
+        return nothing[:, None], nothing
+    usable_TC = _usable_BC(pack, shape)[tables_T]
+    key_TC = torch.rand(usable_TC.shape, generator=generator).masked_fill(~usable_TC, -1.0)
+    way = min(shape.way, usable_TC.shape[1])
+    return key_TC.topk(way, dim=1).indices, usable_TC.sum(dim=1).clamp(max=way)
+
+
+def _per_class(
+    start_TW: Tensor, count_TW: Tensor, shape: Shape, generator: Generator
+) -> tuple[Int64[Tensor, "T N"], Int64[Tensor, "T N"], int]:
+    """`shot` support then `query` query rows of every class; each part is shuffled."""
+    n_tasks, way = start_TW.shape
+    shot = shape.rows_of_class - shape.query
+    place = ordered_sample(count_TW.flatten(), shape.rows_of_class, generator)
+    row_TWK = start_TW[..., None] + place.reshape(n_tasks, way, -1)
+    label_TWK = torch.arange(way)[:, None].expand_as(row_TWK)
+    labels, rows = [], []
+    for part in (slice(0, shot), slice(shot, None)):
+        row_TN, label_TN = row_TWK[..., part].flatten(1), label_TWK[..., part].flatten(1)
+        order_TN = torch.rand(row_TN.shape, generator=generator).argsort(dim=1)
+        rows.append(row_TN.gather(1, order_TN))
+        labels.append(label_TN.gather(1, order_TN))
+    return torch.cat(labels, dim=1), torch.cat(rows, dim=1), way * shot
+
+
+def _altogether(
+    start_TW: Tensor, count_TW: Tensor, shape: Shape, protocol: Protocol, generator: Generator
+) -> tuple[Int64[Tensor, "T N"], Int64[Tensor, "T N"]]:
+    """`rows` support then `query` query rows, their classes drawn one row after the other."""
+    n_support = shape.rows_of_table - shape.query
+    label_TN = _draw_labels(count_TW, shape.rows_of_table, protocol, generator)
+    if protocol.one_class == "redraw":
+        several = (count_TW > 0).sum(dim=1) > 1
+        for _ in range(_MOST_REDRAWS):
+            alone = (label_TN[:, :n_support] == label_TN[:, :1]).all(dim=1) & several
+            if n_support < 2 or not alone.any():
+                break
+            label_TN[alone] = _draw_labels(
+                count_TW[alone], shape.rows_of_table, protocol, generator
+            )
+    taken_TNW = torch.nn.functional.one_hot(label_TN, count_TW.shape[1]).cumsum(dim=1)
+    nth_TN = taken_TNW.gather(2, label_TN[..., None])[..., 0] - 1  # the n-th row of its class
+    place = ordered_sample(count_TW.flatten(), shape.rows_of_table, generator)
+    place_TWN = place.reshape(*count_TW.shape, -1)
+    place_TN = place_TWN.flatten(1).gather(1, label_TN * place_TWN.shape[2] + nth_TN)
+    return label_TN, start_TW.gather(1, label_TN) + place_TN
+
+
+# A class of 1% in a support of 5 rows, drawn naturally, is missing 19 times out of 20: enough for
+# that; rarer ones are kept as drawn.
+_MOST_REDRAWS = 200
+
+
+def _draw_labels(
+    count_TW: Tensor, n_rows: int, protocol: Protocol, generator: Generator
+) -> Int64[Tensor, "T N"]:
+    left_TW = count_TW.clone()
+    labels = []
+    for _ in range(n_rows):
+        weight_TW = (left_TW > 0).float() if protocol.draw == "balanced" else left_TW.float()
+        label_T1 = weight_TW.multinomial(1, generator=generator)
+        left_TW.scatter_add_(1, label_T1, torch.full_like(label_T1, -1))
+        labels.append(label_T1)
+    return torch.cat(labels, dim=1)
+
+
+def _choose_columns(
+    pack: Pack, tables_T: Tensor, protocol: Protocol, generator: Generator
+) -> tuple[Int64[Tensor, "T F"], Tensor]:
+    """The columns of each episode and which of them are real; padded ones point at column 0."""
+    width_T = pack.n_features[tables_T]
+    if protocol.columns is None:
+        column_TF = torch.arange(int(width_T.max())).expand(len(tables_T), -1)
+        mask_TF = column_TF < width_T[:, None]
+        return column_TF * mask_TF, mask_TF
+    low, high = (
+        (protocol.columns,) * 2 if isinstance(protocol.columns, int) else protocol.columns
+    )
+    wanted_T = torch.randint(low, high + 1, width_T.shape, generator=generator)
+    wanted_T = torch.minimum(wanted_T, width_T)
+    widest = int(width_T.max())
+    key_TF = torch.rand(len(tables_T), widest, generator=generator)
+    key_TF = key_TF.masked_fill(torch.arange(widest) >= width_T[:, None], -1.0)
+    column_TF = key_TF.topk(int(wanted_T.max()), dim=1).indices
+    mask_TF = torch.arange(column_TF.shape[1]) < wanted_T[:, None]
+    return column_TF * mask_TF, mask_TF
+
+
+def _cells(
+    pack: Pack, tables_T: Tensor, row_TN: Tensor, column_TF: Tensor, mask_TF: Tensor
+) -> Tensor:
+    row_start_TN = pack.first_cell[tables_T, None] + row_TN * pack.stride[tables_T, None]
+    index_TNF = row_start_TN[..., None] + column_TF[:, None]
+    x_TNF = pack.cells.take(index_TNF)
+    return x_TNF if bool(mask_TF.all()) else x_TNF.masked_fill_(~mask_TF[:, None], 0.0)

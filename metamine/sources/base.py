@@ -1,0 +1,59 @@
+"""What every task source offers: the tables of a split, packed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from metamine.episode import Kind
+from metamine.sources.table import Pack
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of one batch of episodes.
+
+    Either `shot` support and `query` query rows of each of `way` classes (regression: of the table),
+    or, with `rows`, that many labelled rows and `query` query rows altogether.
+    """
+
+    way: int
+    shot: int | None
+    rows: int | None
+    query: int
+
+    @property
+    def rows_of_class(self) -> int:
+        """Rows that a class (regression: a table) must have to take part; 1 if `rows` is given."""
+        return 1 if self.shot is None else self.shot + self.query
+
+    @property
+    def rows_of_table(self) -> int:
+        """Rows that a classification table must have to take part."""
+        return self.way * self.rows_of_class if self.rows is None else self.rows + self.query
+
+
+class Source(ABC):
+    """Tables to draw episodes from, in three splits that share no data."""
+
+    kind: Kind
+    standardise: bool = True  # False: episodes keep the source's own units (a published protocol)
+
+    @abstractmethod
+    def pack(self, split: Split, shape: Shape, n_tasks: int, generator: torch.Generator) -> Pack:
+        """The tables of a split.
+
+        A folder gives all its tables, always the same. A prior draws `n_tasks` new ones from
+        `generator`, each large enough for `shape`, with exactly `shape.way` classes, named by
+        the prior that drew it.
+        """
+
+    @property
+    @abstractmethod
+    def endless(self) -> bool:
+        """True if every call of `pack` draws new tables, so that each serves for one episode."""

@@ -1,0 +1,1 @@
+"""Priors: endless tasks, drawn for a whole batch of tasks at once."""
