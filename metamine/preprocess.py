@@ -32,7 +32,7 @@ def standardise(episodes: Episodes, transductive: bool) -> Episodes:
     scale_T1F = torch.where(constant_T1F, torch.zeros_like(sd_T1F), 1 / sd_T1F)
 
     def scaled(x_TNF: Tensor) -> Tensor:
-        return ((x_TNF - mean_T1F) * scale_T1F).clamp_(-FURTHEST, FURTHEST)
+        return (x_TNF - mean_T1F).mul_(scale_T1F).clamp_(-FURTHEST, FURTHEST)
 
     support_y, query_y, target_scale = support.y, episodes.query_y, episodes.target_scale
     if support.kind == "regression":
@@ -50,8 +50,6 @@ def standardise(episodes: Episodes, transductive: bool) -> Episodes:
 
 def _moments(values: Float[Tensor, "T N ..."]) -> tuple[Tensor, Tensor]:
     """Mean and (population) standard deviation along dimension 1, missing values left out."""
-    known = ~values.isnan()
-    n = known.sum(dim=1, keepdim=True).clamp(min=1)
+    n = values.isnan().logical_not_().sum(dim=1, keepdim=True).clamp_(min=1)
     mean = values.nansum(dim=1, keepdim=True) / n
-    square = torch.where(known, values - mean, 0.0).square()
-    return mean, (square.sum(dim=1, keepdim=True) / n).sqrt()
+    return mean, ((values - mean).square_().nansum(dim=1, keepdim=True) / n).sqrt_()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
-from jaxtyping import Int64
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field, PositiveInt
 from torch import Generator, Tensor
 
@@ -57,7 +59,9 @@ class Protocol:
         for name in ("way", "shot", "rows", "columns"):
             sizes = getattr(self, name)
             if isinstance(sizes, (tuple, list)) and sizes[0] > sizes[1]:
-                raise ValueError(f"{name} runs from {sizes[0]} to {sizes[1]}: put the smaller first")
+                raise ValueError(
+                    f"{name} runs from {sizes[0]} to {sizes[1]}: put the smaller first"
+                )
 
     def shape(self, kind: Kind, generator: Generator) -> Shape:
         """The sizes of one batch, drawn from the ranges."""
@@ -137,12 +141,22 @@ def draw(
     count_TW = pack.class_count[tables_T].gather(1, classes_TW)
     count_TW = count_TW * (torch.arange(count_TW.shape[1]) < n_classes[:, None].clamp(min=1))
     if shape.rows is None:
-        label_TN, row_TN, n_support = _per_class(start_TW, count_TW, shape, generator)
+        label_TN, row_TN = _per_class(start_TW, count_TW, shape, generator)
+        n_support = len(classes_TW[0]) * shape.shot
     else:
         label_TN, row_TN = _altogether(start_TW, count_TW, shape, protocol, generator)
         n_support = shape.rows
-    columns_TF, mask_TF = _choose_columns(pack, tables_T, protocol, generator)
-    x_TNF = _cells(pack, tables_T, row_TN, columns_TF, mask_TF)
+    width_T = pack.n_features[tables_T]
+    start_TN = pack.first_cell[tables_T, None] + row_TN * pack.stride[tables_T, None]
+    x_TNF = _rows(pack.cells, start_TN, int(width_T.max()))
+    mask_TF = torch.arange(x_TNF.shape[2]) < width_T[:, None]
+    categorical_TF = pack.categorical[tables_T, : x_TNF.shape[2]]
+    if protocol.columns is not None:
+        column_TF, mask_TF = _choose_columns(width_T, protocol.columns, generator)
+        x_TNF = x_TNF.gather(2, column_TF[:, None].expand(-1, x_TNF.shape[1], -1))
+        categorical_TF = categorical_TF.gather(1, column_TF)
+    if not mask_TF.all():
+        x_TNF.masked_fill_(~mask_TF[:, None], 0.0)
     if pack.kind == "regression":
         label_TN = pack.targets[pack.first_row[tables_T, None] + row_TN]
     episodes = Episodes(
@@ -150,7 +164,7 @@ def draw(
             x=x_TNF[:, :n_support],
             y=label_TN[:, :n_support],
             feature_mask=mask_TF,
-            categorical=pack.categorical[tables_T].gather(1, columns_TF) & mask_TF,
+            categorical=categorical_TF & mask_TF,
             n_classes=n_classes,
             way=shape.way,
         ),
@@ -166,21 +180,30 @@ def ordered_sample(
 ) -> Int64[Tensor, "L K"]:
     """For each lane, `size` distinct numbers below its count, in uniformly random order.
 
-    The first `size` steps of a Fisher-Yates shuffle, remembering only the places it touched. A lane
-    with fewer than `size` numbers has all of them first; what follows is meaningless.
+    The first `size` steps of a Fisher-Yates shuffle, all at once: step s picks what lies at place
+    swap[s] >= s and puts there what lay at place s. Only places touched before are not in their
+    first state, and sorting the touches by place shows which those are. A lane with fewer than
+    `size` numbers has all of them first; what follows is meaningless.
     """
-    step_K1 = torch.arange(size)[:, None]
-    left_KL = (count_L - step_K1).clamp(min=1)
-    swap_KL = step_K1 + (torch.rand(left_KL.shape, generator=generator) * left_KL).long()
-    moved_KL = step_K1.repeat(1, len(count_L))  # what lies at place swap[i] after step i
-    picked_KL = swap_KL.clone()
-    for i in range(1, size):
-        earlier = swap_KL[:i]
-        for places, values in ((swap_KL[i], picked_KL[i]), (step_K1[i], moved_KL[i])):
-            last_L = (step_K1[:i] + 1).mul(earlier == places).amax(dim=0)  # 0 = untouched so far
-            touched = moved_KL.gather(0, (last_L - 1).clamp(min=0)[None])[0]
-            values.copy_(torch.where(last_L > 0, touched, values))
-    return picked_KL.T
+    bits = size.bit_length()
+    step_K = torch.arange(size)
+    left_LK = (count_L[:, None] - step_K).clamp_(min=1)
+    random_LK = torch.rand(left_LK.shape, generator=generator, dtype=torch.float64)
+    swap_LK = step_K + (random_LK * left_LK).long()
+    touch_LK = torch.from_numpy(np.sort((swap_LK << bits | step_K).numpy()))  # 4 x torch's sort
+    place_LK, time_LK = touch_LK >> bits, touch_LK & ((1 << bits) - 1)
+    same_LK = place_LK[:, 1:] == place_LK[:, :-1]
+    before_LK = F.pad(time_LK[:, :-1].masked_fill(~same_LK, -1), (1, 0), value=-1)
+    # The step that last touched place s before step s: the last touch of all but step s itself.
+    latest_LK = torch.where(place_LK == time_LK, before_LK, time_LK)
+    final_LK = F.pad(~same_LK, (0, 1), value=True) & (place_LK < size) & (latest_LK >= 0)
+    origin_LK = step_K.repeat(len(count_L), 1)
+    lane_P, _ = at_P = final_LK.nonzero(as_tuple=True)
+    origin_LK[lane_P, place_LK[at_P]] = latest_LK[at_P]
+    for _ in range(bits):  # what lay at place s came from place origin[s], and so on back
+        origin_LK = origin_LK.gather(1, origin_LK)
+    earlier_LK = torch.empty_like(swap_LK).scatter_(1, time_LK, before_LK)
+    return torch.where(earlier_LK < 0, swap_LK, origin_LK.gather(1, earlier_LK.clamp(min=0)))
 
 
 def _pick(sizes: int | tuple[int, int], generator: Generator) -> int:
@@ -208,20 +231,16 @@ def _choose_classes(
 
 def _per_class(
     start_TW: Tensor, count_TW: Tensor, shape: Shape, generator: Generator
-) -> tuple[Int64[Tensor, "T N"], Int64[Tensor, "T N"], int]:
+) -> tuple[Int64[Tensor, "T N"], Int64[Tensor, "T N"]]:
     """`shot` support then `query` query rows of every class; each part is shuffled."""
     n_tasks, way = start_TW.shape
-    shot = shape.rows_of_class - shape.query
-    place = ordered_sample(count_TW.flatten(), shape.rows_of_class, generator)
-    row_TWK = start_TW[..., None] + place.reshape(n_tasks, way, -1)
-    label_TWK = torch.arange(way)[:, None].expand_as(row_TWK)
-    labels, rows = [], []
-    for part in (slice(0, shot), slice(shot, None)):
-        row_TN, label_TN = row_TWK[..., part].flatten(1), label_TWK[..., part].flatten(1)
-        order_TN = torch.rand(row_TN.shape, generator=generator).argsort(dim=1)
-        rows.append(row_TN.gather(1, order_TN))
-        labels.append(label_TN.gather(1, order_TN))
-    return torch.cat(labels, dim=1), torch.cat(rows, dim=1), way * shot
+    n_rows = shape.rows_of_class
+    place = ordered_sample(count_TW.flatten(), n_rows, generator)
+    row_TWK = place.reshape(n_tasks, way, n_rows) + start_TW[..., None]
+    is_query_K = torch.arange(n_rows) >= n_rows - shape.query
+    key_TWK = torch.rand(row_TWK.shape, generator=generator) + is_query_K
+    order_TN = key_TWK.flatten(1).argsort(dim=1)
+    return order_TN // n_rows, row_TWK.flatten(1).gather(1, order_TN)
 
 
 def _altogether(
@@ -239,7 +258,7 @@ def _altogether(
             label_TN[alone] = _draw_labels(
                 count_TW[alone], shape.rows_of_table, protocol, generator
             )
-    taken_TNW = torch.nn.functional.one_hot(label_TN, count_TW.shape[1]).cumsum(dim=1)
+    taken_TNW = F.one_hot(label_TN, count_TW.shape[1]).cumsum(dim=1)
     nth_TN = taken_TNW.gather(2, label_TN[..., None])[..., 0] - 1  # the n-th row of its class
     place = ordered_sample(count_TW.flatten(), shape.rows_of_table, generator)
     place_TWN = place.reshape(*count_TW.shape, -1)
@@ -266,31 +285,28 @@ def _draw_labels(
 
 
 def _choose_columns(
-    pack: Pack, tables_T: Tensor, protocol: Protocol, generator: Generator
-) -> tuple[Int64[Tensor, "T F"], Tensor]:
-    """The columns of each episode and which of them are real; padded ones point at column 0."""
-    width_T = pack.n_features[tables_T]
-    if protocol.columns is None:
-        column_TF = torch.arange(int(width_T.max())).expand(len(tables_T), -1)
-        mask_TF = column_TF < width_T[:, None]
-        return column_TF * mask_TF, mask_TF
-    low, high = (
-        (protocol.columns,) * 2 if isinstance(protocol.columns, int) else protocol.columns
-    )
-    wanted_T = torch.randint(low, high + 1, width_T.shape, generator=generator)
-    wanted_T = torch.minimum(wanted_T, width_T)
+    width_T: Tensor, wanted: Sizes, generator: Generator
+) -> tuple[Int64[Tensor, "T F"], Bool[Tensor, "T F"]]:
+    """A random subset of each task's columns and which of them are real; padding is column 0."""
+    low, high = (wanted, wanted) if isinstance(wanted, int) else wanted
+    wanted_T = torch.randint(low, high + 1, width_T.shape, generator=generator).minimum(width_T)
     widest = int(width_T.max())
-    key_TF = torch.rand(len(tables_T), widest, generator=generator)
+    key_TF = torch.rand(len(width_T), widest, generator=generator)
     key_TF = key_TF.masked_fill(torch.arange(widest) >= width_T[:, None], -1.0)
     column_TF = key_TF.topk(int(wanted_T.max()), dim=1).indices
     mask_TF = torch.arange(column_TF.shape[1]) < wanted_T[:, None]
     return column_TF * mask_TF, mask_TF
 
 
-def _cells(
-    pack: Pack, tables_T: Tensor, row_TN: Tensor, column_TF: Tensor, mask_TF: Tensor
-) -> Tensor:
-    row_start_TN = pack.first_cell[tables_T, None] + row_TN * pack.stride[tables_T, None]
-    index_TNF = row_start_TN[..., None] + column_TF[:, None]
-    x_TNF = pack.cells.take(index_TNF)
-    return x_TNF if bool(mask_TF.all()) else x_TNF.masked_fill_(~mask_TF[:, None], 0.0)
+def _rows(
+    cells: Float[Tensor, " V"], start_TN: Int64[Tensor, "T N"], width: int
+) -> Float[Tensor, "T N F"]:
+    """`width` cells from each start on, each row copied in one piece: there is no index per cell.
+
+    A row of a narrow table brings along cells of the next rows, which the caller masks.
+    """
+    beyond = int(start_TN.max()) + width - len(cells)
+    if beyond > 0:
+        cells = F.pad(cells, (0, beyond))
+    x_NF = cells.unfold(0, width, 1).index_select(0, start_TN.flatten())
+    return x_NF.reshape(*start_TN.shape, width)

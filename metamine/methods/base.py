@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from metamine.episode import Episodes, Kind, Support
@@ -30,6 +31,10 @@ class Method(nn.Module, ABC):
         """Meta-training objective: mean query loss, unless the method has its own."""
         return query_loss(self.predict(episodes.support, episodes.query_x), episodes)
 
+    def falls_back(self, support: Support) -> Bool[Tensor, " T"]:
+        """Tasks that this learner cannot learn and answers in a simpler way, which it states."""
+        return torch.zeros(support.n_tasks, dtype=torch.bool, device=support.x.device)
+
 
 def query_loss(prediction_TQC: Float[Tensor, "T Q C"], episodes: Episodes) -> Float[Tensor, ""]:
     """Mean cross-entropy, or mean squared error, over the query rows.
@@ -48,4 +53,6 @@ def query_loss(prediction_TQC: Float[Tensor, "T Q C"], episodes: Episodes) -> Fl
 
 def only_present(logits_TQC: Float[Tensor, "T Q C"], support: Support) -> Tensor:
     """Logits with -inf for padded classes and classes that have no support row."""
+    if support.kind == "regression":
+        return logits_TQC
     return logits_TQC.masked_fill(~support.present_TC[:, None], float("-inf"))

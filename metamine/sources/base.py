@@ -41,6 +41,7 @@ class Shape:
 class Source(ABC):
     """Tables to draw episodes from, in three splits that share no data."""
 
+    name: str  # as results call it
     kind: Kind
     standardise: bool = True  # False: episodes keep the source's own units (a published protocol)
 

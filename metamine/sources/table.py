@@ -17,6 +17,8 @@ from metamine.episode import Kind
 class Table:
     """One table, ready to be drawn from: numbers only, categories as codes, NaN = missing.
 
+    Columns of numbers are in standard deviations of the column around its mean: no unit is then too
+    large or too small for float32, and the episodes, standardised on their support, are the same.
     For regression `y` is in standard deviations of the table's target around its mean;
     `target_mean` and `target_sd` (units of the original) lead back.
     """
@@ -31,6 +33,16 @@ class Table:
     classes: tuple[str, ...]  # class id -> label; empty for regression
     target_mean: float = 0.0
     target_sd: float = 1.0
+
+
+def standardised(values: Float[np.ndarray, " M"]) -> tuple[Float[np.ndarray, " M"], float, float]:
+    """`values` (float64, NaN = missing, at least one known) as float32 with mean 0 and standard
+    deviation 1, and the mean and deviation they had. Constant values become 0, deviation 1."""
+    low = np.nanmin(values)
+    span = (np.nanmax(values) - low) or 1.0  # taken out first: squares of 1e-200 would be 0
+    unit = (values - low) / span
+    mean, sd = np.nanmean(unit), np.nanstd(unit) or 1.0
+    return ((unit - mean) / sd).astype(np.float32), float(low + mean * span), float(sd * span)
 
 
 @dataclass(frozen=True)
@@ -54,6 +66,25 @@ class Pack:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def only(self, table: int) -> Pack:
+        """A pack of that one table, as if it had been packed alone."""
+        one = slice(table, table + 1)
+        n_rows, width = int(self.class_count[table].sum()), int(self.stride[table])
+        n_classes = int(self.class_count[table].count_nonzero())
+        return Pack(
+            kind=self.kind,
+            names=self.names[one],
+            cells=self.cells.narrow(0, int(self.first_cell[table]), n_rows * width),
+            targets=self.targets.narrow(0, int(self.first_row[table]), n_rows),
+            first_cell=torch.zeros(1, dtype=torch.int64),
+            first_row=torch.zeros(1, dtype=torch.int64),
+            stride=self.stride[one],
+            n_features=self.n_features[one],
+            class_start=self.class_start[one, :n_classes],
+            class_count=self.class_count[one, :n_classes],
+            categorical=self.categorical[one, :width],
+        )
 
     @staticmethod
     def of(tables: Sequence[Table]) -> Pack:

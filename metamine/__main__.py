@@ -1,0 +1,7 @@
+"""`python -m metamine` is `metamine`."""
+
+import sys
+
+from metamine.cli import main
+
+sys.exit(main())

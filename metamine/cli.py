@@ -1,0 +1,76 @@
+"""The command words in front of Hydra; imports nothing heavy before one is known."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from metamine import __version__
+from metamine.complaints import complain, did_you_mean
+from metamine.errors import Interrupted, UsageError
+
+COMMANDS = {
+    "train": "meta-train a method, evaluate it on held-out tables, leave a run directory",
+    "evaluate": "evaluate a run's checkpoint, on its own or on other tasks",
+    "report": "collect any number of runs into one table, with pictures",
+    "list": "list methods, baselines, encoders, sources, experiments or runs",
+    "show": "show one run: its status, config, results and files",
+}
+
+_WORDS = "\n".join(f"  {name:<10}{purpose}" for name, purpose in COMMANDS.items())
+USAGE = f"""\
+metamine {__version__}: the experiment runner for meta-learning on tabular data
+
+usage: metamine COMMAND [KEY=VALUE ...] [FLAGS]
+
+{_WORDS}
+
+  metamine train                                       the main job, with its defaults
+  metamine train method=maml device=cuda               choose a method and a device
+  metamine train -m method=maml,protonet seed=0,1,2    a sweep: six runs
+  metamine evaluate run=RUN source=shipped             other tasks for a trained run
+  metamine COMMAND --help                              what the command takes
+
+completion: eval "$(metamine -sc install=bash)"; zsh alike, fish: metamine -sc install=fish | source
+"""
+
+
+def main() -> int:
+    """Run the command line; return the exit code (2: it cannot be run as typed)."""
+    try:
+        return _dispatch(sys.argv[1:])
+    except (Exception, KeyboardInterrupt, Interrupted) as error:
+        return complain(error)
+
+
+def _dispatch(words: Sequence[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE, end="")
+        return 0
+    command, *rest = words
+    if command in ("-V", "--version"):
+        print(f"metamine {__version__}")
+        return 0
+    if command in ("-sc", "--shell-completion"):
+        return _complete(rest)
+    if command in COMMANDS:
+        return int(import_module(f"metamine.commands.{command}").main(rest))
+    if command.startswith("-") or "=" in command:
+        raise UsageError(f"the command must come first, as in: metamine train {command}")
+    raise UsageError(
+        f"there is no command '{command}'"
+        + (did_you_mean(command, COMMANDS) or f"; there are {', '.join(COMMANDS)}")
+    )
+
+
+def _complete(request: Sequence[str]) -> int:
+    """Print what may follow COMP_LINE (`query=SHELL`), or the shell's script (`install=SHELL`)."""
+    program, *typed = os.environ.get("COMP_LINE", "metamine").split(" ")
+    if request[:1] and request[0].startswith("query=") and len(typed) < 2:
+        print(" ".join(name for name in COMMANDS if name.startswith("".join(typed))))
+        return 0
+    command = typed[0] if typed and typed[0] in COMMANDS else "train"
+    os.environ["COMP_LINE"] = " ".join([program, *typed[1:]])
+    return int(import_module(f"metamine.commands.{command}").complete(request))

@@ -1,0 +1,16 @@
+"""Where the configs lie: within the package once installed, beside it in a checkout."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parent
+
+
+def conf_dir() -> Path:
+    """The folder that holds train.yaml and the config groups, as an absolute path."""
+    places = (PACKAGE / "conf", PACKAGE.parent / "conf")
+    for place in places:
+        if (place / "train.yaml").is_file():
+            return place
+    raise FileNotFoundError(f"metamine is installed without its configs: no train.yaml in {places}")

@@ -1,0 +1,51 @@
+"""Where and with what a run was made: command line, commit, versions, machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+PACKAGES = ("metamine", "torch", "numpy", "scikit-learn", "pandas", "hydra-core", "omegaconf")
+
+
+def facts() -> dict[str, Any]:
+    """What `run.json` says of the surroundings; values are strings, numbers, None and mappings."""
+    return {
+        "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+        "git": _git(),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "machine": {
+            "host": platform.node(),
+            "system": platform.platform(),
+            "cores": os.cpu_count(),
+        },
+    }
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the working directory's checkout and whether files differ from it; None outside one."""
+    try:
+        commit = _ask_git("rev-parse", "HEAD")
+        return {"commit": commit, "dirty": bool(_ask_git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def _ask_git(*words: str) -> str:
+    answer = subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=10)
+    return answer.stdout.strip()

@@ -1,0 +1,1 @@
+"""Hydra commands: how they start, what a job is, and what is checked before one."""

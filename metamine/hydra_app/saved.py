@@ -1,0 +1,57 @@
+"""The config of an earlier run as the base of a new command, in the place of conf/train.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from metamine.confdir import conf_dir
+from metamine.errors import UsageError
+
+# Not taken over from a directory that somebody else may have made: they could name code to run.
+_DROPPED = ("defaults", "hydra", "trust")
+
+
+def primary_config(run: Path, words: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
+    """A Hydra primary config that holds what `run` was made with.
+
+    words: overrides; one that chooses from a config group (a folder in one of `folders`) puts its
+    choice in the place of the run's own node of that name.
+    Raises UsageError if `run` is no run directory.
+    """
+    if not (run / "config.yaml").is_file():
+        raise UsageError(
+            f"{run} is no run directory: it has no config.yaml; see: metamine list runs"
+        )
+    saved = _load(run / "config.yaml")
+    kept = {key: value for key, value in saved.items() if key not in _DROPPED}
+    defaults: list[str | dict[str, Any]] = ["_self_"]
+    for word in words:
+        group, _, choice = word.lstrip("+").partition("=")
+        if group.startswith("hydra/"):
+            continue
+        if any((folder / group).is_dir() for folder in folders):
+            _remove(kept, group.split("/"))
+            defaults.append({group: choice.split(",")[0]})
+    ours = _load(conf_dir() / "train.yaml")
+    for entry in ours["defaults"]:
+        if isinstance(entry, dict) and next(iter(entry)).startswith("override hydra/"):
+            defaults.append(entry)
+    return {**kept, "defaults": defaults, "hydra": ours["hydra"], "trust": []}
+
+
+def _load(path: Path) -> dict[str, Any]:
+    content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    if not isinstance(content, dict):
+        raise UsageError(f"{path} is not a config: it holds no keys")
+    return {str(key): value for key, value in content.items()}
+
+
+def _remove(config: dict[str, Any], path: Sequence[str]) -> None:
+    *parents, last = path
+    for parent in parents:
+        config = config.get(parent) or {}
+    config.pop(last, None)

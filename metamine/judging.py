@@ -1,0 +1,72 @@
+"""Score learners on evaluation plans, all on the same episodes, into one table of results."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from metamine import engine
+from metamine.interruption import Interruption
+from metamine.methods.base import Method
+from metamine.plan import Plan
+
+Role = Literal["meta", "from scratch", "baseline"]
+
+
+@dataclass(frozen=True)
+class Learner:
+    """A learner under the name and in the role that results give it."""
+
+    name: str
+    role: Role
+    method: Method
+
+
+def judge(
+    learners: Sequence[Learner],
+    plans: Sequence[Plan],
+    device: torch.device,
+    chunk_size: int,
+    seed: int,
+    interruption: Interruption,
+) -> pd.DataFrame:
+    """One row for each learner x source x protocol x table x episode.
+
+    Columns: method, role, source, protocol, table, episode, seed (of the run), fallback, and the
+    metrics of `metrics.score`. Raises Interrupted between batches.
+    """
+    total = len(learners) * len(plans)
+    frames = []
+    with tqdm(total=total, desc="evaluation", disable=None) as bar:
+        for plan in plans:
+            for learner in learners:
+                bar.set_postfix_str(f"{learner.name} on {plan.source.name}")
+                for columns in _scored(learner, plan, device, chunk_size):
+                    interruption.check()
+                    frames.append(
+                        pd.DataFrame(columns).assign(
+                            method=learner.name,
+                            role=learner.role,
+                            source=plan.source.name,
+                            protocol=plan.protocol_name,
+                            seed=seed,
+                        )
+                    )
+                bar.update()
+    first = ["method", "role", "source", "protocol", "table", "episode", "seed", "fallback"]
+    results = pd.concat(frames, ignore_index=True)
+    return results[first + [name for name in results.columns if name not in first]]
+
+
+def _scored(
+    learner: Learner, plan: Plan, device: torch.device, chunk_size: int
+) -> Iterator[dict[str, list]]:  # type: ignore[type-arg]
+    # Baselines bring no parameters and bound their memory themselves: whole batches keep all their
+    # worker processes busy.
+    chunk = chunk_size if learner.role != "baseline" else max(plan.episodes, plan.tasks)
+    return engine.evaluate(learner.method, plan, device, chunk)

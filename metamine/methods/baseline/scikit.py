@@ -1,0 +1,52 @@
+"""Baselines that scikit-learn fits, one task after the other, in parallel processes."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from joblib import Parallel, delayed, parallel_config
+from pydantic import PositiveInt
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from metamine.episode import Kind, Support
+from metamine.methods.baseline.base import Baseline, complete, log_probability, one_class
+from metamine.methods.baseline.worker import fit_and_answer
+
+
+class ScikitBaseline(Baseline):
+    """A scikit-learn estimator, fitted to every task anew. Abstract.
+
+    Tasks are looped over here, as nowhere else: the library has no batched form. Categories are
+    given by their codes. The answers are the same for any number of workers.
+    Falls back with one class.
+
+    workers: processes; null for one on each core.
+    """
+
+    def __init__(self, workers: PositiveInt | None) -> None:
+        super().__init__()
+        self.workers = workers
+
+    @abstractmethod
+    def estimator(self, kind: Kind) -> BaseEstimator:
+        """An unfitted estimator whose `random_state` is a fixed number."""
+
+    def falls_back(self, support: Support) -> Bool[Tensor, " T"]:
+        return one_class(support)
+
+    def answer(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
+        estimator = self.estimator(support.kind)
+        x_TSF, x_TQF = complete(support.x, support), complete(query_x, support)
+        tensors = (x_TSF, support.y, x_TQF, support.feature_mask)
+        tasks = zip(*(tensor.cpu().numpy() for tensor in tensors), strict=True)
+        with parallel_config(backend="loky", inner_max_num_threads=1):
+            answers_TQC = Parallel(n_jobs=self.workers or -1)(
+                delayed(fit_and_answer)(estimator, x_SF[:, real_F], y_S, x_QF[:, real_F], support.way)
+                for x_SF, y_S, x_QF, real_F in tasks
+            )
+        answer_TQC = torch.from_numpy(np.stack(answers_TQC)).to(query_x.device)
+        return answer_TQC if support.kind == "regression" else log_probability(answer_TQC)

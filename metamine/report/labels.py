@@ -1,0 +1,72 @@
+"""Names for runs: the method's, and whatever its runs differ in."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from metamine.report.files import Run
+
+# Keys of a config that do not change what is learnt.
+NO_MATTER = frozenset(
+    "seed device threads workers chunk_size log_every checkpoint_every trust evaluation".split()
+)
+
+
+def labels(runs: Sequence[Run]) -> list[str]:
+    """One label for each run, such as `MAML (encoder=MLP, method.inner_lr=0.1)`.
+
+    In brackets stand the keys of the config in which runs of the same method differ, seeds and
+    what has no effect on learning aside. Runs with the same label are the same experiment.
+    """
+    settings = [dict(_flat(_config(run))) for run in runs]
+    same_method = defaultdict(list)
+    for run, setting in zip(runs, settings, strict=True):
+        same_method[_method(run)].append(setting)
+    return [
+        _label(_method(run), setting, same_method[_method(run)])
+        for run, setting in zip(runs, settings, strict=True)
+    ]
+
+
+def _label(method: str, setting: Mapping[str, str], others: Sequence[Mapping[str, str]]) -> str:
+    keys = dict.fromkeys(key for other in others for key in other)
+    differing = [key for key in keys if len({other.get(key) for other in others}) > 1]
+    # A node that is of another class differs as a whole; one that `${...}` copied, only once.
+    classes = [key.removesuffix("._target_") for key in differing if key.endswith("._target_")]
+    told = [
+        key
+        for key in differing
+        if not any(key.startswith(f"{node}.") and key != f"{node}._target_" for node in classes)
+        and not any(key.endswith(f".{other}") for other in differing)
+    ]
+    values = (
+        f"{key.removesuffix('._target_')}={setting.get(key, 'unset').rpartition('.')[2]}"
+        if key.endswith("._target_")
+        else f"{key}={setting.get(key, 'unset')}"
+        for key in told
+    )
+    return f"{method} ({', '.join(values)})" if told else method
+
+
+def _method(run: Run) -> str:
+    return str(run.part("choices").get("method", run.path.name))
+
+
+def _config(run: Run) -> dict[str, Any]:
+    file = run.path / "config.yaml"
+    config = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
+    assert isinstance(config, dict)
+    return {str(key): value for key, value in config.items() if key not in NO_MATTER}
+
+
+def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every leaf of nested mappings under its dotted key, as text."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, str(node)

@@ -1,0 +1,269 @@
+"""The `run` entrypoint: from a config to a run directory.
+
+The one place that joins source, sampler, method, engine and report.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from omegaconf import OmegaConf
+from pydantic import NonNegativeInt, PositiveInt
+
+from metamine import checkpoint, environment
+from metamine.config import build, check
+from metamine.devices import resolve
+from metamine.errors import MetamineError, UsageError
+from metamine.evaluation import Evaluation
+from metamine.interruption import Interruption
+from metamine.judging import Learner, judge
+from metamine.methods.base import Method
+from metamine.metrics import HEADLINE
+from metamine.optimizers import MetaOptimizer
+from metamine.plan import Plan
+from metamine.randomness import seed_of
+from metamine.report.run_report import write_report
+from metamine.rundir import RunDirectory, write_json, write_whole
+from metamine.sampler import Protocol
+from metamine.sources.base import Source
+from metamine.statistics import as_json
+from metamine.training import MetaTraining, Schedule
+
+log = logging.getLogger(__name__)
+
+# Keys that the config's own nodes refer to (`${encoder}`) and that are no field of `Training`.
+REFERRED_TO = frozenset({"encoder", "path"})
+# What may differ from the stored config when a run goes on: none of it changes a step already taken.
+CHANGEABLE = frozenset({"steps", "device", "threads", "workers", "trust"})
+
+
+@dataclass(frozen=True)
+class Training:
+    """The top level of the config: every key of `conf/train.yaml` is a field.
+
+    seed: root of every random stream of training. steps: meta-training steps. meta_batch: tasks a
+    step. chunk_size: tasks computed at once. threads: of torch. workers: processes for baselines,
+    null for one a core. log_every, checkpoint_every: in steps; each checkpoint is validated.
+    trust: packages besides metamine whose classes the config may construct.
+    """
+
+    source: Source
+    protocol: Protocol
+    method: Method
+    optimizer: MetaOptimizer
+    evaluation: Evaluation
+    seed: NonNegativeInt
+    steps: PositiveInt
+    meta_batch: PositiveInt
+    chunk_size: PositiveInt
+    device: str
+    threads: PositiveInt
+    workers: PositiveInt | None
+    log_every: PositiveInt
+    checkpoint_every: PositiveInt
+    trust: list[str]
+
+
+def check_training(config: Mapping[str, Any]) -> None:
+    """Raise UsageError unless `config`, plain and resolved, is a sound call of `Training`."""
+    check(config, Training, config.get("trust") or (), ignore=REFERRED_TO)
+    resolve(config["device"])
+    if config.get("path") is not None and "path" not in config["source"]:
+        raise UsageError(f"path={config['path']} needs a source that reads it: add source=tables")
+
+
+def train_job(
+    config: dict[str, Any], directory: Path, overrides: list[str], resuming: bool
+) -> float | None:
+    """Meta-train, evaluate on held-out tasks, and fill the run directory.
+
+    resuming: go on with the run in `directory`, if there is one; a finished one is left as it is.
+    Returns the headline metric of the meta-trained method, averaged over the held-out sources.
+    Raises UsageError before anything is written, MetamineError later; Interrupted for a signal.
+    """
+    check_training(config)
+    run = RunDirectory(directory)
+    if resuming and run.status is not None:
+        _check_same(config, OmegaConf.to_container(OmegaConf.load(run / "config.yaml")), directory)
+        if run.status == "done" and not _has_more_steps(config, run):
+            log.info("skip (done): %s", directory)
+            return run.read().get("headline")
+    job = _Job(config, run)
+    run.claim(resuming)
+    with Interruption() as interruption, run:
+        job.describe(overrides)
+        method, plan = job.method, job.validation_plan()
+        optimizer, scheduler = job.optimizer.over(method.parameters(), config["steps"])
+        training = MetaTraining(
+            run,
+            method,
+            optimizer,
+            scheduler,
+            job.optimizer.clip,
+            job.source,
+            job.protocol,
+            plan,
+            Schedule(**{field.name: config[field.name] for field in fields(Schedule)}),
+            config["seed"],
+        )
+        training.train(interruption)
+        run.record(best_step=training.progress.best_step)
+        cost = {"train_seconds": round(training.progress.seconds, 1)}
+        return job.finish(cost, interruption)
+
+
+def evaluate_job(
+    config: dict[str, Any], directory: Path, overrides: list[str], resuming: bool
+) -> float | None:
+    """Evaluate the checkpoint of another run; `config` is that run's, and `run` and `checkpoint`.
+
+    Raises as `train_job` does.
+    """
+    of = Path(config["run"])
+    which: Literal["best", "last"] = config["checkpoint"]
+    config = {key: value for key, value in config.items() if key not in ("run", "checkpoint")}
+    if which not in ("best", "last"):
+        raise UsageError(f"checkpoint={which} is neither best nor last")
+    check_training(config)
+    state = checkpoint.load(of / "checkpoints", which, resolve(config["device"]))
+    run = RunDirectory(directory)
+    job = _Job(config, run)
+    try:
+        job.method.load_state_dict(state.method)
+    except RuntimeError as error:
+        raise UsageError(
+            f"the checkpoint of {of} does not fit the method configured: "
+            f"{' '.join(str(error).split())}; leave method and encoder as they were"
+        ) from error
+    run.claim(resuming)
+    with Interruption() as interruption, run:
+        job.describe(overrides)
+        run.record(evaluated={"run": str(of), "checkpoint": which, "step": state.step})
+        return job.finish({}, interruption)
+
+
+class _Job:
+    """What training and evaluating have in common: the parts, built, and the end of the run."""
+
+    def __init__(self, config: dict[str, Any], run: RunDirectory) -> None:
+        self.config, self.run = config, run
+        torch.set_num_threads(config["threads"])
+        self.device = resolve(config["device"])
+        self.source: Source = self._built("source")
+        self.protocol: Protocol = self._built("protocol")
+        self.optimizer: MetaOptimizer = self._built("optimizer")
+        self.evaluation: Evaluation = self._built("evaluation")
+        self.method = self.new_method("initialisation")
+        if self.source.kind not in self.method.kinds:
+            raise UsageError(
+                f"{type(self.method).__name__} cannot do {self.source.kind}, which "
+                f"source={self.source.name} asks for; choose another method or source"
+            )
+        self.learners = [
+            Learner(type(self.method).__name__, "meta", self.method),
+            Learner("from scratch", "from scratch", self.new_method("from scratch")),
+            *(
+                Learner(name, "baseline", method.to(self.device))
+                for name, method in self.evaluation.baselines_for(self.source).items()
+            ),
+        ]
+        self.plans = self.evaluation.plans(self.source)
+
+    def describe(self, overrides: list[str]) -> None:
+        """Write `config.yaml` and `overrides.json`, and into `run.json` what is being run, with what."""
+        run, config = self.run, self.config
+        write_whole(
+            run / "config.yaml", lambda file: file.write(OmegaConf.to_yaml(config).encode())
+        )
+        write_json(run / "overrides.json", overrides)
+        run.record(
+            **environment.facts(),
+            device=str(self.device),
+            threads=config["threads"],
+            seed=config["seed"],
+            steps=config["steps"],
+            choices={
+                "source": self.source.name,
+                "method": type(self.method).__name__,
+                **({"encoder": _class_name(config["encoder"])} if "encoder" in config else {}),
+            },
+            parameters=sum(each.numel() for each in self.method.parameters()),
+            plan_hash={_key(plan): plan.digest() for plan in self.plans},
+            skipped={_key(plan): skipped for plan in self.plans if (skipped := plan.skipped())},
+        )
+
+    def new_method(self, purpose: str) -> Method:
+        """The configured method with fresh weights, on the run's device."""
+        torch.manual_seed(seed_of(self.config["seed"], purpose))
+        method: Method = self._built("method")
+        return method.to(self.device)
+
+    def validation_plan(self) -> Plan | None:
+        """The validation plan; None, with a warning, where the source has no table for it."""
+        plan = self.evaluation.validation_plan(self.source)
+        try:
+            plan.digest()
+        except MetamineError as error:
+            log.warning("no validation, so the last checkpoint is evaluated: %s", error)
+            return None
+        return plan
+
+    def finish(self, cost: dict[str, float], interruption: Interruption) -> float:
+        """Evaluate all learners, write results and report, print the headline."""
+        started = time.monotonic()
+        results = judge(
+            self.learners,
+            self.plans,
+            self.device,
+            self.config["chunk_size"],
+            self.config["seed"],
+            interruption,
+        )
+        name, _ = HEADLINE[self.source.kind]
+        meta = results[results["role"] == "meta"]
+        by_source = meta.groupby(["source", "protocol", "table"])[name].mean()
+        headline = float(by_source.groupby(["source", "protocol"]).mean().mean())
+        write_whole(self.run / "results.parquet", lambda file: results.to_parquet(file))
+        write_json(self.run / "metrics.json", as_json(results))
+        cost = cost | {"evaluate_seconds": round(time.monotonic() - started, 1)}
+        self.run.record(headline=headline, cost=cost)
+        print(write_report(self.run.path))
+        print(f"\n{self.run.path}")
+        return headline
+
+    def _built(self, key: str) -> Any:
+        return build(self.config[key], self.config["trust"], key)
+
+
+def _key(plan: Plan) -> str:
+    return f"{plan.source.name}/{plan.protocol_name}"
+
+
+def _class_name(node: Mapping[str, Any]) -> str:
+    return str(node["_target_"]).rpartition(".")[2]
+
+
+def _has_more_steps(config: Mapping[str, Any], run: RunDirectory) -> bool:
+    return bool(config["steps"] > run.read().get("steps", 0))
+
+
+def _check_same(config: Mapping[str, Any], stored: Any, directory: Path) -> None:
+    """Raise UsageError unless `config` goes on with the run that `stored` describes."""
+    for key in config.keys() | stored.keys():
+        if key not in CHANGEABLE and _plain(config.get(key)) != _plain(stored.get(key)):
+            raise UsageError(
+                f"{directory} was made with another {key}; going on may change only "
+                f"{', '.join(sorted(CHANGEABLE))}: choose another hydra.run.dir for a new run"
+            )
+
+
+def _plain(value: object) -> object:
+    """As it reads back from a file: tuples are lists."""
+    return json.loads(json.dumps(value))

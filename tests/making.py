@@ -1,0 +1,162 @@
+"""Episodes and tables made for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+
+from metamine.config import build
+from metamine.confdir import conf_dir
+from metamine.episode import Episodes, Kind, Support
+from metamine.sampler import Protocol
+from metamine.sources.table import Table
+
+
+def episodes(
+    kind: Kind = "classification",
+    n_tasks: int = 4,
+    way: int = 3,
+    shot: int = 4,
+    n_query: int = 7,
+    n_features: int = 5,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+) -> Episodes:
+    """Tasks whose classes are blobs (regression: whose target is a noisy sum of columns)."""
+    g = torch.Generator().manual_seed(seed)
+    n_classes = way if kind == "classification" else 1
+    n_rows = n_classes * shot + n_query
+    y = torch.arange(n_rows).remainder(n_classes).expand(n_tasks, -1).contiguous()
+    centre = 2 * torch.randn(n_tasks, n_classes, n_features, generator=g, dtype=dtype)
+    x = torch.randn(n_tasks, n_rows, n_features, generator=g, dtype=dtype)
+    if kind == "classification":
+        x = x + centre.gather(1, y[..., None].expand(-1, -1, n_features))
+    else:
+        y = x.mean(dim=2) + 0.1 * torch.randn(n_tasks, n_rows, generator=g, dtype=dtype)
+    n_support = n_classes * shot
+    return Episodes(
+        support=Support(
+            x=x[:, :n_support],
+            y=y[:, :n_support],
+            feature_mask=torch.ones(n_tasks, n_features, dtype=torch.bool),
+            categorical=torch.zeros(n_tasks, n_features, dtype=torch.bool),
+            n_classes=torch.full((n_tasks,), way if kind == "classification" else 0),
+            way=way if kind == "classification" else 0,
+        ),
+        query_x=x[:, n_support:],
+        query_y=y[:, n_support:],
+        target_scale=torch.ones(n_tasks, dtype=dtype),
+    )
+
+
+def permuted_columns(batch: Episodes, order: torch.Tensor) -> Episodes:
+    support = batch.support
+    return replace(
+        batch,
+        support=replace(
+            support,
+            x=support.x[..., order],
+            feature_mask=support.feature_mask[:, order],
+            categorical=support.categorical[:, order],
+        ),
+        query_x=batch.query_x[..., order],
+    )
+
+
+def permuted_classes(batch: Episodes, order: torch.Tensor) -> Episodes:
+    return replace(
+        batch,
+        support=replace(batch.support, y=order[batch.support.y]),
+        query_y=order[batch.query_y],
+    )
+
+
+def padded(batch: Episodes, features: int, classes: int) -> Episodes:
+    """The same tasks beside wider ones and ones of more classes."""
+    support = batch.support
+
+    def wider(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.pad(x, (0, features))
+
+    return replace(
+        batch,
+        support=replace(
+            support,
+            x=wider(support.x),
+            feature_mask=wider(support.feature_mask),
+            categorical=wider(support.categorical),
+            way=support.way + classes if support.way else 0,
+        ),
+        query_x=wider(batch.query_x),
+    )
+
+
+def table(
+    name: str = "made",
+    group: str | None = None,
+    kind: Kind = "classification",
+    n_rows: int = 60,
+    n_features: int = 4,
+    n_classes: int = 3,
+    seed: int = 0,
+) -> Table:
+    """A table of blobs, or of a noisy linear target."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(n_rows, n_features)).astype(np.float32)
+    if kind == "classification":
+        y: np.ndarray = np.arange(n_rows) % n_classes
+        x += 2 * rng.normal(size=(n_classes, n_features)).astype(np.float32)[y]
+    else:
+        y = (x.mean(axis=1) + 0.1 * rng.normal(size=n_rows)).astype(np.float32)
+        y = (y - y.mean()) / y.std()
+    return Table(
+        name=name,
+        group=group or name,
+        kind=kind,
+        x=x,
+        y=y,
+        categorical=np.zeros(n_features, dtype=bool),
+        features=tuple(f"f{i}" for i in range(n_features)),
+        classes=tuple(map(str, range(n_classes))) if kind == "classification" else (),
+    )
+
+
+def protocol(**changes: Any) -> Protocol:
+    settings: dict[str, Any] = {
+        "way": 3,
+        "shot": 2,
+        "rows": None,
+        "query": 5,
+        "draw": "balanced",
+        "one_class": "redraw",
+        "transductive": False,
+        "columns": None,
+    }
+    return Protocol(**settings | changes)
+
+
+def names_in(group: str) -> list[str]:
+    """All configs of a group, as found on disk."""
+    found = sorted(path.stem for path in (Path(conf_dir()) / group).glob("*.yaml"))
+    assert found, f"no config found in {group}"
+    return found
+
+
+def built(group: str, name: str, references: Mapping[str, Any] | None = None, **changes: Any) -> Any:
+    """What conf/GROUP/NAME.yaml constructs; `references` are the top-level keys it refers to."""
+    node = OmegaConf.load(Path(conf_dir()) / group / f"{name}.yaml")
+    whole = OmegaConf.create({"node": OmegaConf.merge(node, changes), **(references or {})})
+    return build(OmegaConf.to_container(whole.node, resolve=True))  # type: ignore[arg-type]
+
+
+def built_method(method: str, encoder: str, seed: int = 0, **changes: Any) -> Any:
+    """A method of conf/method with an encoder of conf/encoder, freshly initialised."""
+    torch.manual_seed(seed)
+    node = OmegaConf.load(Path(conf_dir()) / "encoder" / f"{encoder}.yaml")
+    return built("method", method, {"encoder": node}, **changes)
