@@ -37,11 +37,11 @@ def bootstrap(value_NSJ: Array, table_N: Ids, statistic: Statistic) -> Array:
     """
     n_seeds, n_columns = value_NSJ.shape[1:3]
     flat = value_NSJ.reshape(len(table_N), n_seeds * n_columns, value_NSJ.shape[3])
-    lacking = np.isnan(flat).any(axis=2)
+    lacking: NDArray[np.bool_] = np.any(np.isnan(flat), axis=2)
     draws = np.full((1 + RESAMPLES, n_seeds * n_columns), np.nan)
     patterns = {column.tobytes(): column for column in lacking.T}
     for pattern in patterns.values():  # columns that lack the same episodes go together
-        columns, keep = (lacking.T == pattern).all(axis=1), ~pattern
+        columns, keep = (pattern == lacking.T).all(axis=1), ~pattern
         if keep.any():
             kept, table = flat[keep][:, columns], table_N[keep]
             draws[:, columns] = np.concatenate(

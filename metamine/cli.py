@@ -6,10 +6,22 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Protocol, cast
 
 from metamine import __version__
 from metamine.complaints import complain, did_you_mean
 from metamine.errors import Interrupted, UsageError
+
+
+class Command(Protocol):
+    """A module of `metamine.commands`; its words are what follows the command word."""
+
+    def main(self, words: Sequence[str]) -> int:
+        """Run the command; return the exit code."""
+
+    def complete(self, request: Sequence[str]) -> int:
+        """Answer a shell's completion request about COMP_LINE, which lacks the command word."""
+
 
 COMMANDS = {
     "train": "meta-train a method, evaluate it on held-out tables, leave a run directory",
@@ -56,7 +68,7 @@ def _dispatch(words: Sequence[str]) -> int:
     if command in ("-sc", "--shell-completion"):
         return _complete(rest)
     if command in COMMANDS:
-        return int(import_module(f"metamine.commands.{command}").main(rest))
+        return _command(command).main(rest)
     if command.startswith("-") or "=" in command:
         raise UsageError(f"the command must come first, as in: metamine train {command}")
     raise UsageError(
@@ -68,9 +80,16 @@ def _dispatch(words: Sequence[str]) -> int:
 def _complete(request: Sequence[str]) -> int:
     """Print what may follow COMP_LINE (`query=SHELL`), or the shell's script (`install=SHELL`)."""
     program, *typed = os.environ.get("COMP_LINE", "metamine").split(" ")
-    if request[:1] and request[0].startswith("query=") and len(typed) < 2:
-        print(" ".join(name for name in COMMANDS if name.startswith("".join(typed))))
-        return 0
-    command = typed[0] if typed and typed[0] in COMMANDS else "train"
-    os.environ["COMP_LINE"] = " ".join([program, *typed[1:]])
-    return int(import_module(f"metamine.commands.{command}").complete(request))
+    command, rest = (typed or [""])[0], typed[1:]
+    if not request[:1] or not request[0].startswith("query="):
+        return _command("train").complete(request)
+    if not rest:
+        print(" ".join(name for name in COMMANDS if name.startswith(command)))
+    elif command in COMMANDS:
+        os.environ["COMP_LINE"] = " ".join([program, *rest])
+        return _command(command).complete(request)
+    return 0
+
+
+def _command(name: str) -> Command:
+    return cast(Command, import_module(f"metamine.commands.{name}"))

@@ -5,17 +5,24 @@ A node is a mapping with `_target_`, the path of a class; its other keys are the
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pkgutil import resolve_name
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, Union
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+from metamine.annotations import (
+    branches,
+    container_of,
+    is_node_kind,
+    parameter_annotations,
+    parameters_of,
+    wants_node,
+)
 from metamine.complaints import did_you_mean
 from metamine.errors import UsageError
 
@@ -60,8 +67,8 @@ class _Call:
 def _construct(parsed: Any) -> Any:
     if isinstance(parsed, dict):
         return {key: _construct(value) for key, value in parsed.items()}
-    if isinstance(parsed, list):
-        return [_construct(value) for value in parsed]
+    if isinstance(parsed, list | tuple):
+        return type(parsed)(map(_construct, parsed))
     if not isinstance(parsed, _Call):
         return parsed
     arguments = _construct(parsed.arguments)
@@ -74,12 +81,8 @@ def _construct(parsed: Any) -> Any:
 def _call(
     config: Mapping[str, Any], constructor: Callable[..., Any], trust: Sequence[str], where: str
 ) -> _Call:
-    hints = _annotations(constructor)
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(constructor).parameters.items()
-        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-    }
+    hints = parameter_annotations(constructor)
+    parameters = parameters_of(constructor)
     for key in config:
         if key not in parameters:
             raise UsageError(
@@ -103,15 +106,18 @@ def _parse(value: Any, annotation: Any, trust: Sequence[str], where: str) -> Any
         _check_kind(target, annotation, where)
         arguments = {key: inner for key, inner in value.items() if key != "_target_"}
         return _call(arguments, target, trust, where)
-    if _holds_node(value):
-        item = _item_annotation(annotation)
+    container, item = container_of(annotation, value)
+    if _holds_node(value) or (container and wants_node(item)):
         if isinstance(value, Mapping):
             return {key: _parse(value[key], item, trust, _dotted(where, key)) for key in value}
-        return [_parse(part, item, trust, f"{where}[{i}]") for i, part in enumerate(value)]
+        parts = [_parse(part, item, trust, f"{where}[{i}]") for i, part in enumerate(value)]
+        return tuple(parts) if container is tuple else parts
     # pydantic would build a dataclass from any mapping; only a node may say what is built.
-    if value is not None and any(is_dataclass(kind) for kind in _branches(annotation)):
-        raise UsageError(f"{where} is {json.dumps(value)}; it must be a mapping with _target_")
-    return _validated(value, annotation, where)
+    plain = [branch for branch in branches(annotation) if not is_node_kind(branch)]
+    if plain in ([], [NoneType]) and not (plain and value is None):
+        names = _names(branch for branch in branches(annotation) if branch not in plain)
+        raise UsageError(f"{where}={json.dumps(value)} must be a mapping with _target_, a {names}")
+    return _validated(value, Union[tuple(plain)], where)  # noqa: UP007
 
 
 def _validated(value: Any, annotation: Any, where: str) -> Any:
@@ -151,30 +157,13 @@ def _target(path: Any, trust: Sequence[str], where: str) -> type:
 
 
 def _check_kind(target: type, annotation: Any, where: str) -> None:
-    kinds = [kind for kind in _branches(annotation) if isinstance(kind, type)]
+    kinds = [branch for branch in branches(annotation) if isinstance(branch, type)]
     if kinds and Any not in kinds and not issubclass(target, tuple(kinds)):
-        names = " or ".join(kind.__name__ for kind in kinds if kind is not type(None))
-        raise UsageError(f"{where} must be a {names}, which {target.__name__} is not")
+        raise UsageError(f"{where} must be a {_names(kinds)}, which {target.__name__} is not")
 
 
-def _branches(annotation: Any) -> tuple[Any, ...]:
-    """The members of a union; anything else is its own only branch."""
-    if get_origin(annotation) in (Union, UnionType):
-        return get_args(annotation)
-    return (annotation,)
-
-
-def _item_annotation(container: Any) -> Any:
-    """What a list's items, or a mapping's values, are annotated with."""
-    inner = [part for part in get_args(container) if part is not Ellipsis]
-    return inner[-1] if inner else Any
-
-
-def _annotations(constructor: Callable[..., Any]) -> dict[str, Any]:
-    source: Any = constructor
-    if isinstance(constructor, type) and not is_dataclass(constructor):
-        source = inspect.getattr_static(constructor, "__init__")
-    return get_type_hints(source, include_extras=True)
+def _names(kinds: Iterable[type]) -> str:
+    return " or ".join(kind.__name__ for kind in kinds if kind is not NoneType)
 
 
 def _is_node(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from metamine.methods.base import Method
 from metamine.plan import Plan
 from metamine.sampler import Protocol
 from metamine.sources.base import Source, Split
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,11 @@ class Evaluation:
 
     def plans(self, own: Source) -> list[Plan]:
         """The test plans: every protocol on the run's own source, then on the others."""
-        others = [source for source in self.also.values() if source.kind == own.kind]
-        names = {source.name for source in others}
-        sources = [*([] if own.name in names else [own]), *others]
+        others = [each for each in self.also.values() if each.kind == own.kind]
+        for other in others:
+            if other.name == own.name:
+                log.info("the held-out source %s is left out: so is the run's own called", own.name)
+        sources = [own, *(other for other in others if other.name != own.name)]
         return [
             Plan(source, "test", name, protocol, self.episodes, self.tasks, self.seed)
             for source in sources

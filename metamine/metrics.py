@@ -19,9 +19,6 @@ from metamine.errors import MetamineError
 BINS = 10  # of equal width, for calibration
 EPSILON = torch.finfo(torch.float64).eps
 
-# The metric that checkpoints are chosen by and reports begin with, and its sign: 1 = higher is better.
-HEADLINE: dict[Kind, tuple[str, int]] = {"classification": ("accuracy", 1), "regression": ("mse", -1)}
-
 
 def accuracy(probability_TQC: Tensor, y_TQ: Tensor) -> Tensor:
     """Share of rows whose most probable class is right.
@@ -120,7 +117,10 @@ CLASSIFICATION = (accuracy, balanced_accuracy, roc_auc_ovr, roc_auc_ovo, log_los
 REGRESSION = (mse, rmse, mae, r2)
 
 # By which metric checkpoints are chosen and a run is summed up; the sign makes more better.
-HEADLINE: dict[Kind, tuple[str, int]] = {"classification": ("accuracy", 1), "regression": ("mse", -1)}
+HEADLINE: dict[Kind, tuple[str, int]] = {
+    "classification": ("accuracy", 1),
+    "regression": ("mse", -1),
+}
 
 
 def score(
@@ -148,8 +148,8 @@ def _numbers(value: Tensor) -> Tensor:
     broken_T = ~value.isfinite().flatten(1).all(dim=1)
     if broken_T.any():
         raise MetamineError(
-            f"{int(broken_T.sum())} of {len(broken_T)} episodes got predictions that are not finite "
-            "numbers; lower the learning rates, or look for extreme values in the tables"
+            f"{int(broken_T.sum())} of {len(broken_T)} episodes got predictions that are not "
+            "finite numbers; lower the learning rates, or look for extreme values in the tables"
         )
     return value
 

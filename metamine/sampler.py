@@ -36,7 +36,8 @@ class Protocol:
     query: query rows of each class with `shot`, altogether with `rows`.
     draw: with `rows`: "balanced" makes every class equally likely for each row, "natural" takes
         rows as they come.
-    one_class: with `rows`: "redraw" draws a support again until it holds two classes, "keep" keeps it.
+    one_class: with `rows`: what becomes of a support of one class: "redraw" draws it again, until
+        it holds two, "keep" keeps it.
     transductive: standardise on support and query rows together, instead of the support alone.
     columns: keep a random subset of that many columns in each episode (augmentation); null: all.
     """
@@ -97,25 +98,38 @@ def fitting(pack: Pack, shape: Shape) -> Shape:
 
 
 def eligible(pack: Pack, shape: Shape) -> Int64[Tensor, " B"]:
-    """The tables of `pack` that are large enough for `shape`, as indices."""
-    usable_BC = _usable_BC(pack, shape)
+    """The tables of `pack` that are large enough for `shape`, as indices.
+
+    With `rows`, whichever classes are drawn must have rows enough, so the smallest must.
+    """
     if pack.kind == "regression":
         needed = shape.rows_of_class if shape.rows is None else shape.rows_of_table
         return (pack.class_count[:, 0] >= needed).nonzero()[:, 0]
-    enough_classes = usable_BC.sum(dim=1) >= (shape.way if shape.rows is None else 2)
-    enough_rows = pack.class_count.sum(dim=1) >= shape.rows_of_table
-    return (enough_classes & (enough_rows | (shape.rows is None))).nonzero()[:, 0]
+    n_usable_B = _usable_BC(pack, shape).sum(dim=1)
+    if shape.rows is None:
+        return (n_usable_B >= shape.way).nonzero()[:, 0]
+    smallest_BC = pack.class_count.where(pack.class_count > 0, torch.iinfo(torch.int64).max)
+    smallest_BC = smallest_BC.sort(dim=1).values[:, : shape.way]
+    is_class_BC = torch.arange(smallest_BC.shape[1]) < n_usable_B[:, None]
+    rows_B = smallest_BC.where(is_class_BC, 0).sum(dim=1)
+    return ((n_usable_B >= 2) & (rows_B >= shape.rows_of_table)).nonzero()[:, 0]
 
 
 def choose_tables(
     pack: Pack, shape: Shape, n_tasks: int, generator: Generator
 ) -> Int64[Tensor, " T"]:
-    """Which table each of `n_tasks` episodes is about: every eligible one before any comes twice."""
+    """Which table each episode is about: every eligible one before any comes twice.
+
+    Raises NoEligibleTable if there is none.
+    """
     tables = eligible(pack, shape)
     if not len(tables):
-        per_class = f"{shape.rows_of_class} rows in each of {shape.way or 1} classes"
+        if shape.rows is None:
+            needed = f"{shape.rows_of_class} rows in each of {shape.way or 1} classes"
+        else:
+            needed = f"{shape.rows_of_table} rows" + (" and two classes" if shape.way else "")
         raise NoEligibleTable(
-            f"none of the {len(pack)} tables has {per_class if shape.rows is None else f'{shape.rows_of_table} rows and two classes'}; "
+            f"none of the {len(pack)} tables has {needed}; "
             "lower the protocol's shot, rows, query or way"
         )
     rounds = -(-n_tasks // len(tables))
@@ -142,10 +156,11 @@ def draw(
     count_TW = count_TW * (torch.arange(count_TW.shape[1]) < n_classes[:, None].clamp(min=1))
     if shape.rows is None:
         label_TN, row_TN = _per_class(start_TW, count_TW, shape, generator)
-        n_support = len(classes_TW[0]) * shape.shot
+        n_query = start_TW.shape[1] * shape.query
     else:
         label_TN, row_TN = _altogether(start_TW, count_TW, shape, protocol, generator)
-        n_support = shape.rows
+        n_query = shape.query
+    n_support = row_TN.shape[1] - n_query
     width_T = pack.n_features[tables_T]
     start_TN = pack.first_cell[tables_T, None] + row_TN * pack.stride[tables_T, None]
     x_TNF = _rows(pack.cells, start_TN, int(width_T.max()))
@@ -181,28 +196,28 @@ def ordered_sample(
     """For each lane, `size` distinct numbers below its count, in uniformly random order.
 
     The first `size` steps of a Fisher-Yates shuffle, all at once: step s picks what lies at place
-    swap[s] >= s and puts there what lay at place s. Only places touched before are not in their
-    first state, and sorting the touches by place shows which those are. A lane with fewer than
-    `size` numbers has all of them first; what follows is meaningless.
+    swap[s] >= s, and moves there what lay at place s. Sorting these moves by place shows which
+    places had been moved to before they were picked from. A lane with fewer than `size` numbers has
+    all of them first; what follows is meaningless.
     """
     bits = size.bit_length()
     step_K = torch.arange(size)
     left_LK = (count_L[:, None] - step_K).clamp_(min=1)
     random_LK = torch.rand(left_LK.shape, generator=generator, dtype=torch.float64)
     swap_LK = step_K + (random_LK * left_LK).long()
-    touch_LK = torch.from_numpy(np.sort((swap_LK << bits | step_K).numpy()))  # 4 x torch's sort
-    place_LK, time_LK = touch_LK >> bits, touch_LK & ((1 << bits) - 1)
+    # Place and step in one number, for NumPy's sort, which takes a quarter of torch's time.
+    move_LK = torch.from_numpy(np.sort((swap_LK << bits | step_K).numpy()))
+    place_LK, time_LK = move_LK >> bits, move_LK & ((1 << bits) - 1)
     same_LK = place_LK[:, 1:] == place_LK[:, :-1]
-    before_LK = F.pad(time_LK[:, :-1].masked_fill(~same_LK, -1), (1, 0), value=-1)
-    # The step that last touched place s before step s: the last touch of all but step s itself.
-    latest_LK = torch.where(place_LK == time_LK, before_LK, time_LK)
-    final_LK = F.pad(~same_LK, (0, 1), value=True) & (place_LK < size) & (latest_LK >= 0)
+    earlier_LK = F.pad(time_LK[:, :-1].masked_fill(~same_LK, -1), (1, 0), value=-1)
+    earlier_LK = torch.empty_like(earlier_LK).scatter_(1, time_LK, earlier_LK)  # by step again
+    # What lay at place s before step s came from place origin[s], with the last move to place s.
     origin_LK = step_K.repeat(len(count_L), 1)
-    lane_P, _ = at_P = final_LK.nonzero(as_tuple=True)
-    origin_LK[lane_P, place_LK[at_P]] = latest_LK[at_P]
-    for _ in range(bits):  # what lay at place s came from place origin[s], and so on back
+    is_last_LK = F.pad(~same_LK, (0, 1), value=True) & (place_LK < size)
+    lane_P, at_P = is_last_LK.nonzero(as_tuple=True)
+    origin_LK[lane_P, place_LK[lane_P, at_P]] = time_LK[lane_P, at_P]
+    for _ in range(bits):  # follow all chains of moves to their start, doubling the stride
         origin_LK = origin_LK.gather(1, origin_LK)
-    earlier_LK = torch.empty_like(swap_LK).scatter_(1, time_LK, before_LK)
     return torch.where(earlier_LK < 0, swap_LK, origin_LK.gather(1, earlier_LK.clamp(min=0)))
 
 
@@ -274,11 +289,14 @@ _MOST_REDRAWS = 200
 def _draw_labels(
     count_TW: Tensor, n_rows: int, protocol: Protocol, generator: Generator
 ) -> Int64[Tensor, "T N"]:
+    if protocol.draw == "natural":
+        end_TW = count_TW.cumsum(dim=1)
+        row_TN = ordered_sample(end_TW[:, -1], n_rows, generator)
+        return torch.searchsorted(end_TW, row_TN, right=True)
     left_TW = count_TW.clone()
     labels = []
     for _ in range(n_rows):
-        weight_TW = (left_TW > 0).float() if protocol.draw == "balanced" else left_TW.float()
-        label_T1 = weight_TW.multinomial(1, generator=generator)
+        label_T1 = (left_TW > 0).float().multinomial(1, generator=generator)
         left_TW.scatter_add_(1, label_T1, torch.full_like(label_T1, -1))
         labels.append(label_T1)
     return torch.cat(labels, dim=1)

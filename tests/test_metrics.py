@@ -84,7 +84,9 @@ def test_every_metric_is_computed_alone_as_in_a_batch() -> None:
 def test_a_class_that_the_support_lacks_has_probability_zero() -> None:
     logits_TQC = torch.tensor([[[0.0, 0.0, -torch.inf], [1.0, -1.0, -torch.inf]]])
     scores = metrics.score(logits_TQC, _episodes(torch.tensor([[2, 0]]), 3))
-    expected = reference.log_loss([2, 0], logits_TQC[0].double().softmax(1).numpy(), labels=[0, 1, 2])
+    expected = reference.log_loss(
+        [2, 0], logits_TQC[0].double().softmax(1).numpy(), labels=[0, 1, 2]
+    )
     assert float(scores["log_loss"][0]) == pytest.approx(expected, rel=1e-12)
     assert float(scores["log_loss"][0]) > 18
     assert float(scores["accuracy"][0]) == 0.5
@@ -100,7 +102,9 @@ def test_classes_that_do_not_occur_are_left_out() -> None:
         one_vs_rest = [reference.roc_auc_score(y_Q == c, p_TQC[task, :, c]) for c in occurring]
         recalls = [(p_TQC[task].argmax(1) == y_Q)[y_Q == c].mean() for c in occurring]
         assert float(scores["roc_auc_ovr"][task]) == pytest.approx(np.mean(one_vs_rest), rel=1e-12)
-        assert float(scores["balanced_accuracy"][task]) == pytest.approx(np.mean(recalls), rel=1e-12)
+        assert float(scores["balanced_accuracy"][task]) == pytest.approx(
+            np.mean(recalls), rel=1e-12
+        )
     for task in (n_classes_T == 2).nonzero()[:, 0].tolist():  # all rows of one class
         assert scores["roc_auc_ovr"][task].isnan()
         assert scores["roc_auc_ovo"][task].isnan()

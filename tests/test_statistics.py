@@ -9,7 +9,8 @@ import pytest
 from scipy.stats import wilcoxon
 
 from metamine.bootstrap import RESAMPLES, bootstrap, interval
-from metamine.statistics import BINS, _ece, _mean, as_json, compare, summarise
+from metamine.scores import BINS, calibration_error, mean_of_tables
+from metamine.statistics import as_json, compare, summarise
 
 
 def _results(
@@ -75,7 +76,7 @@ def test_tables_without_spread_within_are_resampled_whole(tables: int) -> None:
     level = np.random.default_rng(0).normal(size=(1, tables, 1))
     table = np.repeat(np.arange(tables), 8)
     value = np.repeat(level, 8, axis=2).reshape(-1, 1, 1, 1)
-    draws = bootstrap(value, table, _mean)
+    draws = bootstrap(value, table, mean_of_tables)
     expected = level.std() / np.sqrt(tables)
     assert draws.shape == (1 + RESAMPLES, 1)
     assert draws[1:].std() == pytest.approx(expected, rel=0.06)
@@ -87,7 +88,7 @@ def test_tables_of_unequal_length_are_drawn_as_long_as_they_are() -> None:
     lengths = [3, 10, 40, 7]
     parts = [generator.normal(loc, 1, size) for loc, size in enumerate(lengths)]
     table = np.repeat(np.arange(4), lengths)
-    draws = bootstrap(np.concatenate(parts).reshape(-1, 1, 1, 1), table, _mean)
+    draws = bootstrap(np.concatenate(parts).reshape(-1, 1, 1, 1), table, mean_of_tables)
     between = np.var([part.mean() for part in parts]) / 4
     within = np.mean([part.var() / len(part) for part in parts]) / 4
     assert draws[0, 0] == pytest.approx(np.mean([part.mean() for part in parts]))
@@ -100,7 +101,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
     value = generator.normal(0, 0.1, (30, 1, 1, 200, 1)) + generator.normal(
         0, 0.1, (30, 10, 1, 200, 1)
     )
-    draws = bootstrap(value.reshape(300, 1, 200, 1), np.repeat(np.arange(30), 10), _mean)
+    draws = bootstrap(value.reshape(300, 1, 200, 1), np.repeat(np.arange(30), 10), mean_of_tables)
     low, mean, high = interval(draws)
     covered = ((low < 0) & (high > 0)).mean()
     assert np.all((low < mean) & (mean < high))
@@ -224,7 +225,7 @@ def test_calibration_error_equals_a_loop() -> None:
         np.abs(sum(weights[:, e, None, None] * gap[e] for e in np.flatnonzero(table == t))).sum(-1)
         for t in range(3)
     )
-    np.testing.assert_allclose(_ece(weights, gap, table), expected)
+    np.testing.assert_allclose(calibration_error(weights, gap, table), expected)
 
 
 def test_fallbacks_are_counted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -45,6 +46,8 @@ def launch(
         ConfigStore.instance().store(name=name, node=dict(primary))
     # Hydra then raises what went wrong, instead of printing it and exiting.
     os.environ["HYDRA_FULL_ERROR"] = "1"
+    # For run.json, in whatever process a job runs: Hydra gets other words than were typed.
+    os.environ["METAMINE_COMMAND"] = shlex.join(["metamine", *sys.argv[1:]])
     typed, sys.argv = sys.argv, [sys.argv[0], *plain, *flags]
     try:
         hydra.main(config_path=str(conf_dir()), config_name=name, **_version_keywords())(job)()

@@ -47,6 +47,9 @@ class Run:
         return dict(self.record.get(key) or {})
 
 
+Labelled = tuple[str, Run]  # what to call a run, and the run
+
+
 def write(path: Path, content: str | bytes) -> None:
     """Replace a file of the report as a whole. Raises MetamineError if it cannot be written."""
     data = content if isinstance(content, bytes) else content.encode()

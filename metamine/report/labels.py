@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -11,13 +12,12 @@ from omegaconf import OmegaConf
 from metamine.report.files import Run
 
 # Keys of a config that do not change what is learnt.
-NO_MATTER = frozenset(
-    "seed device threads workers chunk_size log_every checkpoint_every trust evaluation".split()
-)
+NO_MATTER = frozenset({"seed", "device", "threads", "workers", "chunk_size", "trust"})
+NO_MATTER |= {"log_every", "checkpoint_every", "evaluation"}
 
 
 def labels(runs: Sequence[Run]) -> list[str]:
-    """One label for each run, such as `MAML (encoder=MLP, method.inner_lr=0.1)`.
+    """One label for each run, such as `MAML (encoder=MLP, inner_lr=0.1)`.
 
     In brackets stand the keys of the config in which runs of the same method differ, seeds and
     what has no effect on learning aside. Runs with the same label are the same experiment.
@@ -43,13 +43,14 @@ def _label(method: str, setting: Mapping[str, str], others: Sequence[Mapping[str
         if not any(key.startswith(f"{node}.") and key != f"{node}._target_" for node in classes)
         and not any(key.endswith(f".{other}") for other in differing)
     ]
-    values = (
-        f"{key.removesuffix('._target_')}={setting.get(key, 'unset').rpartition('.')[2]}"
-        if key.endswith("._target_")
-        else f"{key}={setting.get(key, 'unset')}"
-        for key in told
-    )
-    return f"{method} ({', '.join(values)})" if told else method
+    return f"{method} ({', '.join(_told(key, setting) for key in told)})" if told else method
+
+
+def _told(key: str, setting: Mapping[str, str]) -> str:
+    value, name = setting.get(key, "unset"), key.removeprefix("method.")
+    if name.endswith("._target_"):
+        return f"{name.removesuffix('._target_')}={value.rpartition('.')[2]}"
+    return f"{name}={value}"
 
 
 def _method(run: Run) -> str:
@@ -57,10 +58,14 @@ def _method(run: Run) -> str:
 
 
 def _config(run: Run) -> dict[str, Any]:
-    file = run.path / "config.yaml"
-    config = OmegaConf.to_container(OmegaConf.load(file)) if file.exists() else {}
+    """What was learnt, and how; of a mere evaluation, the config of the run it evaluated."""
+    evaluated = run.part("evaluated")
+    folders = (Path(evaluated.get("run", run.path)), run.path)
+    file = next((f / "config.yaml" for f in folders if (f / "config.yaml").exists()), None)
+    config = OmegaConf.to_container(OmegaConf.load(file)) if file else {}
     assert isinstance(config, dict)
-    return {str(key): value for key, value in config.items() if key not in NO_MATTER}
+    kept = {str(key): value for key, value in config.items() if key not in NO_MATTER}
+    return kept | {"checkpoint": evaluated.get("checkpoint", "best")}
 
 
 def _flat(node: Any, prefix: str = "") -> Iterator[tuple[str, str]]:

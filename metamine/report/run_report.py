@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from metamine.report import sections
-from metamine.report.files import Run, write
-from metamine.report.headline import headline, kinds
+from metamine.report.files import Labelled, Run, write
+from metamine.report.headline import headline
+from metamine.report.results import kinds
 
 CAPTIONS = {
     "learning": "Loss on the training tasks, and the metric on the validation tasks.",
-    "tables": (
-        "Each table under each method, with 95% intervals over its episodes; "
-        "grey ticks are the other baselines."
-    ),
-    "calibration": (
-        "Share of right answers against the probability given to them; on the line = calibrated. "
-        "Bins with less than 1% of the rows are left out."
-    ),
+    "tables": "Each table under each method, with 95% intervals over its episodes; grey ticks are "
+    "the other methods.",
+    "calibration": "Share of right answers against the probability given to them; on the line = "
+    "calibrated. Bins with less than 1% of the rows are left out.",
 }
-NO_PICTURES = "Pictures are left out: matplotlib is missing; `pip install metamine[plots]` brings it."
+NO_PICTURES = (
+    "Pictures are left out: matplotlib is missing; `pip install metamine[plots]` brings it."
+)
 
 
 def write_report(run_directory: Path) -> str:
@@ -35,12 +34,13 @@ def write_report(run_directory: Path) -> str:
     results = run.results()
     top = headline(results, run.part("plan_hash"))
     choices = run.part("choices")
-    title = " on ".join(str(choices[key]) for key in ("method", "source") if key in choices)
+    named = [str(choices[key]) for key in ("method", "source") if key in choices]
+    title = " on ".join(named) or run_directory.name
     parts = [
-        f"# {title or run_directory.name}",
+        f"# {title}",
         _how(run),
         top,
-        *body(results, {title: run}, run_directory),
+        *body(results, [(title, run)], run_directory),
         sections.skipped(run.part("skipped")),
         sections.READING,
     ]
@@ -48,10 +48,10 @@ def write_report(run_directory: Path) -> str:
     return top
 
 
-def body(results: pd.DataFrame, runs: Mapping[str, Run], directory: Path) -> list[str]:
-    """The sections below the headline, for each kind of task, with pictures drawn in `directory`.
+def body(results: pd.DataFrame, runs: Sequence[Labelled], directory: Path) -> list[str]:
+    """The sections below the headline, for each kind of task; pictures are put in `directory`.
 
-    runs: by the label their learning curve is to have.
+    runs: for their learning curves.
     """
     parts = []
     for metric in kinds(results):
@@ -65,9 +65,7 @@ def body(results: pd.DataFrame, runs: Mapping[str, Run], directory: Path) -> lis
     return parts
 
 
-def _pictures(
-    results: pd.DataFrame, metric: str, runs: Mapping[str, Run], directory: Path
-) -> str:
+def _pictures(results: pd.DataFrame, metric: str, runs: Sequence[Labelled], directory: Path) -> str:
     try:
         from metamine.report import pictures
     except ModuleNotFoundError as error:
@@ -76,27 +74,26 @@ def _pictures(
         return NO_PICTURES
     drawn = pictures.draw(results, metric, runs, directory / "pictures")
     return "\n\n".join(
-        f"![{CAPTIONS[name]}](pictures/{file})\n\n{CAPTIONS[name]}" for name, file in drawn.items()
+        f"![{name}](pictures/{file})\n\n{CAPTIONS[name]}" for name, file in drawn.items()
     )
 
 
 def _how(run: Run) -> str:
-    """One paragraph: the command, and when, where and at what cost it ran."""
+    """The command, and when, where, with what and at what cost it ran."""
     record, cost, git, versions = run.record, *map(run.part, ("cost", "git", "versions"))
-    encoder = run.part("choices").get("encoder")
-    commit = str(git.get("commit", ""))[:10] + (" with uncommitted changes" * bool(git.get("dirty")))
+    dirty = " with uncommitted changes" if git.get("dirty") else ""
     facts = {
         "started {}": record.get("started"),
-        "{} s of training": cost.get("train_seconds"),
-        "{} s of evaluation": cost.get("evaluate_seconds"),
-        "encoder {}": encoder,
+        "training {} s": cost.get("train_seconds"),
+        "evaluation {} s": cost.get("evaluate_seconds"),
+        "encoder {}": run.part("choices").get("encoder"),
         "{:,} parameters": record.get("parameters"),
         "seed {}": record.get("seed"),
         "device {}": record.get("device"),
-        "{} threads": record.get("threads"),
-        "commit {}": commit,
+        "threads {}": record.get("threads"),
+        "commit {:.10}" + dirty: git.get("commit"),
         **{f"{name} {{}}": versions.get(name) for name in ("metamine", "torch", "python")},
     }
-    told = [text.format(value) for text, value in facts.items() if value not in (None, "")]
-    command = record.get("command")
-    return (f"`{command}`\n\n" if command else "") + "; ".join(told)
+    told = [text.format(value) for text, value in facts.items() if value is not None]
+    command = [f"`{record['command']}`"] if record.get("command") else []
+    return "\n\n".join([*command, "; ".join(told)])

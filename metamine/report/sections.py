@@ -1,22 +1,23 @@
-"""The parts of report.md below the headline, as Markdown."""
+"""The parts of report.md below the headline, as Markdown; empty where there is nothing to say."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from metamine.report.headline import (
+from metamine.report.results import (
     at,
     column_name,
     columns_of,
     in_order,
     names,
     only,
-    tables_named,
+    records,
+    tables_recur,
 )
-from metamine.report.table import markdown, p_value, with_interval
-from metamine.statistics import compare, summarise
+from metamine.report.table import NOTHING, markdown, p_value, with_interval
+from metamine.statistics import LOWER_IS_BETTER, compare, summarise
 
 READING = """\
 ## How to read this
@@ -26,93 +27,90 @@ READING = """\
   judge a difference by its own interval, not by whether two intervals overlap.
 - p-values (Wilcoxon signed-rank, over tables) are not corrected for the number of comparisons.
 - ece pools the episodes of a table (of the whole source where every episode has its own table).
-  log_loss charges 36.04 for a class that the support did not show.
+  log_loss charges 36.04 for a row whose class the support did not show.
 - Regression is in standard deviations of the table's target: an mse of 1 is what predicting its
   mean would give. Sources that keep their own units (sinusoid) are scored in those."""
 
 
 def summarise_tables(results: pd.DataFrame) -> pd.DataFrame:
-    """As `statistics.summarise`, but each table alone, named in the column `table`."""
-    alone = results.assign(source=results["source"] + "\n" + results["table"])
-    summary = summarise(alone)
-    parts = summary["source"].str.split("\n", n=1)
-    return summary.assign(source=parts.str[0], table=parts.str[1])
+    """As `statistics.summarise` for one source, but each table alone, in the column `table`."""
+    summary = summarise(results.assign(source=results["table"]))
+    return summary.assign(table=summary["source"], source=results["source"].iloc[0])
 
 
 def tables(results: pd.DataFrame, metric: str) -> str:
     """Each table's score by method, for the sources whose tables come more than once."""
-    results = only(results, metric)
-    parts = ["## By table", "Intervals are over the episodes of the table alone."]
+    results, parts = only(results, metric), []
     for source, protocol in columns_of(results):
         here = at(results, source, protocol)
-        if tables_named(here):
+        if tables_recur(here):
             summary = summarise_tables(here)
-            methods = in_order(summary, metric)
-            cell = {
-                (row.table, row.method): with_interval(row.mean, row.low, row.high)
-                for row in summary.itertuples()
-            }
+            methods, called = in_order(summary, metric), names(here)
+            cell = {(row["table"], row["method"]): with_interval(row) for row in records(summary)}
             rows = [
-                [table, *(cell.get((table, method), "–") for method in methods)]
+                [table, *(cell.get((table, method), NOTHING) for method in methods)]
                 for table in summary["table"].unique()
             ]
-            called = names(here)
-            header = [metric, *(called[method] for method in methods)]
-            parts += [f"### {column_name(source, protocol, results)}", markdown(header, rows)]
-    return "\n\n".join(parts) if len(parts) > 2 else ""
+            parts += [f"### {column_name(source, protocol, results)}"]
+            parts += [markdown([metric, *(called[method] for method in methods)], rows)]
+    if parts:
+        parts.insert(0, "Intervals are over the episodes of the table alone.")
+    return _section("By table", parts)
 
 
 def all_metrics(results: pd.DataFrame, metric: str) -> str:
     """Every metric of every method; `metric` gives the order."""
-    parts, summary = ["## All metrics"], summarise(results)
-    called, methods = names(results), in_order(summary, metric)
+    summary, called, parts = summarise(results), names(results), []
+    methods = in_order(summary, metric)
     for source, protocol in columns_of(results):
         here = at(summary, source, protocol)
         metrics = [str(name) for name in here["metric"].unique()]
-        cell = {
-            (row.method, row.metric): with_interval(row.mean, row.low, row.high)
-            for row in here.itertuples()
-        }
+        cell = {(row["method"], row["metric"]): with_interval(row) for row in records(here)}
         rows = [
-            [called[method], *(cell.get((method, name), "–") for name in metrics)]
+            [called[method], *(cell.get((method, name), NOTHING) for name in metrics)]
             for method in methods
+            if (method, metric) in cell
         ]
-        parts += [
-            f"### {column_name(source, protocol, results)}",
-            markdown(["method", *metrics], rows),
-        ]
-    return "\n\n".join(parts)
+        parts += [f"### {column_name(source, protocol, results)}"]
+        parts += [markdown(["method", *metrics], rows)]
+    return _section("All metrics", parts)
 
 
 def comparisons(results: pd.DataFrame, metric: str) -> str:
-    """Each meta-trained method against all others, on the same episodes."""
+    """Each meta-trained method against all others on the same episodes, the strongest first."""
     results = only(results, metric)
-    found, called = compare(results), names(results)
-    parts = ["## Paired comparisons"]
+    if results["method"].nunique() < 2 or not (results["role"] == "meta").any():
+        return ""
+    found, called, parts = compare(results), names(results), []
+    lower = metric in LOWER_IS_BETTER
+    header = ["method", "against", metric, "95% interval", "tables won/tied/lost", "p"]
     for source, protocol in columns_of(results):
-        here = at(found, source, protocol) if len(found) else found
+        here = at(found, source, protocol)
+        here = here.sort_values(["reference", "difference"], ascending=[True, not lower])
         rows = [
             [
-                called[row.reference],
-                called[row.method],
-                f"{row.difference:+.3f}",
-                f"{row.low:+.3f} to {row.high:+.3f}",
-                f"{row.wins}/{row.ties}/{row.losses}",
-                p_value(row.p_value),
+                called[row["reference"]],
+                called[row["method"]],
+                f"{row['difference']:+.3f}",
+                f"{row['low']:+.3f} to {row['high']:+.3f}",
+                f"{row['wins']}/{row['ties']}/{row['losses']}",
+                p_value(row["p_value"]),
             ]
-            for row in here.sort_values("difference").itertuples()
+            for row in records(here[here["n_episodes"] > 0])
         ]
-        header = ["", "against", metric, "95% interval", "tables won/tied/lost", "p"]
-        if rows:
-            parts += [f"### {column_name(source, protocol, results)}", markdown(header, rows)]
-    return "\n\n".join(parts) if len(parts) > 1 else ""
+        parts += [f"### {column_name(source, protocol, results)}", markdown(header, rows)]
+    return _section("Paired comparisons", parts)
 
 
 def skipped(by_plan: Mapping[str, Mapping[str, str]]) -> str:
-    """The tables that took no part, with the reason; by "source/protocol"."""
+    """The tables that took no part, and why; by "source/protocol"."""
     lines = [
         f"- {plan}: {table} ({reason})"
         for plan, reasons in by_plan.items()
         for table, reason in reasons.items()
     ]
-    return "\n".join(["## Tables left out", "", *lines]) if lines else ""
+    return _section("Tables left out", ["\n".join(lines)] if lines else [])
+
+
+def _section(title: str, parts: Sequence[str]) -> str:
+    return "\n\n".join([f"## {title}", *parts]) if parts else ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 Rows = Sequence[Sequence[str]]
+NOTHING = "—"  # an empty cell
 
 _LATEX = {
     "\\": r"\textbackslash{}",
@@ -20,7 +22,7 @@ _LATEX = {
     "^": r"\textasciicircum{}",
     "±": r"$\pm$",
     "≈": r"$\approx$",
-    "–": "--",
+    "—": "---",
 }
 
 
@@ -58,7 +60,7 @@ def latex(header: Sequence[str], rows: Rows, caption: str) -> str:
 def number(value: float) -> str:
     """Three decimals; a dash if undefined, three digits if huge."""
     if value != value:
-        return "–"
+        return NOTHING
     return f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
@@ -67,10 +69,11 @@ def p_value(p: float) -> str:
     return "<0.001" if p < 0.001 else number(p)
 
 
-def with_interval(mean: float, low: float, high: float) -> str:
-    """`0.812 ± 0.012`: the wider side of the interval, so that none is understated."""
+def with_interval(row: Mapping[str, Any]) -> str:
+    """`0.812 ± 0.012` of `mean`, `low` and `high`: the wider side, so that none is understated."""
+    mean, low, high = row["mean"], row["low"], row["high"]
     if mean != mean:
-        return "–"
+        return NOTHING
     return f"{number(mean)} ± {number(max(high - mean, mean - low))}"
 
 

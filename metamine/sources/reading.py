@@ -79,9 +79,6 @@ def _frame(file: Path) -> pd.DataFrame:
         hint = "; save it as CSV or Parquet" if file.suffix.lower() == ".arff" else ""
         raise MetamineError(f"{file} cannot be read: {lines[0].rstrip('. ')}{hint}") from error
     frame.columns = frame.columns.map(str)
-    if not frame.columns.is_unique:
-        twice = frame.columns[frame.columns.duplicated()][0]
-        raise MetamineError(f"{file} has two columns '{twice}'; rename one")
     return frame
 
 

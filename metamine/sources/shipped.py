@@ -57,7 +57,7 @@ class Shipped(Source):
 
 def shipped_table(name: Classification | Regression) -> Table:
     """A table of scikit-learn's by name; every column is numeric."""
-    from sklearn import datasets  # type: ignore[import-untyped]  # takes a second to import
+    from sklearn import datasets  # takes a second to import
 
     kind = _kind(name)
     bunch = getattr(datasets, f"load_{name}")()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from metamine.complaints import did_you_mean
 from metamine.errors import MetamineError, UsageError
 from metamine.randomness import seed_of
 from metamine.sources.base import Split
+
+log = logging.getLogger(__name__)
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -106,10 +109,12 @@ class Folds(Splitting):
     def sides(
         self, members: Mapping[str, Sequence[str]], given: Mapping[str, Split]
     ) -> dict[str, Split]:
+        if given:
+            log.warning("the folds are drawn anew: the splits that index.csv names are not used")
         if len(members) < self.folds:
             raise UsageError(
                 f"{len(members)} groups of tables cannot fill {self.folds} folds; "
-                f"lower source.split.folds"
+                "lower source.split.folds"
             )
         tables_of: list[list[str]] = [[] for _ in range(self.folds)]
         for group in _shuffled(members, self.seed):

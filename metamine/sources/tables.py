@@ -17,7 +17,7 @@ from metamine.errors import UsageError
 from metamine.sources.base import Shape, Source, Split
 from metamine.sources.folder import Entry, entries
 from metamine.sources.prepared import Prepared, prepared
-from metamine.sources.split import SPLITS, EmptySplit, Folds, Splitting, check_sides
+from metamine.sources.split import SPLITS, EmptySplit, Splitting, check_sides
 from metamine.sources.table import Pack, Table
 
 log = logging.getLogger(__name__)
@@ -59,11 +59,9 @@ class Tables(Source):
         self.folder = Path(path).expanduser().resolve()
         self.name = self.folder.name
         found = entries(self.folder, kind, tables, target, targets or {}, groups or {})
-        read = _prepare(found, kind, text)
+        read = _prepare(found, kind, text, json.dumps([str(self.folder), kind, tables, text]))
         members = _members(found, read)
         given = {entry.name: entry.side for entry in found if entry.side}
-        if given and isinstance(split, Folds):
-            log.warning("the folds are drawn anew: the splits that index.csv names are not used")
         side_of = split.sides(members, given)
         check_sides(members, side_of)
         group_of = {name: group for group, names in members.items() for name in names}
@@ -93,8 +91,8 @@ class Tables(Source):
         return self._packs[split]
 
 
-def _prepare(found: Sequence[Entry], kind: Kind, text: str) -> tuple[Table, ...]:
-    """Read the tables, or take them as an earlier run prepared them from the same files."""
+def _prepare(found: Sequence[Entry], kind: Kind, text: str, place: str) -> tuple[Table, ...]:
+    """Read the tables, or take what an earlier run kept in `place` if no file has changed."""
 
     def read() -> Prepared:
         # Here, because pandas takes a second to import, which a prepared folder need not wait for.
@@ -108,14 +106,15 @@ def _prepare(found: Sequence[Entry], kind: Kind, text: str) -> tuple[Table, ...]
         )
 
     stats = [(entry, entry.file.stat()) for entry in found]
-    files = [(entry.name, entry.target, stat.st_size, stat.st_mtime_ns) for entry, stat in stats]
+    files = [
+        (entry.file.name, entry.target, stat.st_size, stat.st_mtime_ns) for entry, stat in stats
+    ]
     # The rules of preparation are part of what it depends on.
     rules = [
         hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest()
         for name in ("reading.py", "columns.py", "table.py", "prepared.py")
     ]
-    options = [str(found[0].file.parent), kind, text, [entry.file.name for entry in found]]
-    result = prepared(json.dumps(options), json.dumps([rules, files]), read)
+    result = prepared(place, json.dumps([rules, files]), read)
     for note in result.notes:
         log.info(note)
     return result.tables
@@ -132,10 +131,7 @@ def _members(found: Sequence[Entry], read: Sequence[Table]) -> dict[str, list[st
         twin = first.setdefault(cells.digest(), table.name)
         kept, lost = group_of[twin], group_of[table.name]
         if kept != lost:
-            log.warning(
-                "%s and %s hold the same rows: the groups %s and %s count as one",
-                *(twin, table.name, kept, lost),
-            )
+            log.warning("%s and %s hold the same rows and count as one group", twin, table.name)
             group_of = {name: kept if group == lost else group for name, group in group_of.items()}
     members: dict[str, list[str]] = {}
     for name, group in group_of.items():

@@ -53,9 +53,7 @@ def class_mean_weights(support: Support) -> Float[Tensor, "T S C"]:
     return member_TSC / member_TSC.sum(dim=1, keepdim=True).clamp(min=1)
 
 
-def centroid_scores(
-    query_x: Float[Tensor, "T Q F"], support: Support
-) -> Float[Tensor, "T Q C"]:
+def centroid_scores(query_x: Float[Tensor, "T Q F"], support: Support) -> Float[Tensor, "T Q C"]:
     """`-||q - m_c||^2 / 2 + ||q||^2 / 2 = <q, m_c> - ||m_c||^2 / 2`, m_c the mean of class c."""
     weight_TSC = class_mean_weights(support)
     mean_TSC = inner_products(support.x, support) @ weight_TSC  # <support row, m_c>

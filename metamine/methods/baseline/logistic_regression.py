@@ -10,13 +10,13 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from metamine.episode import Kind, Support
-from metamine.methods.base import only_present
 from metamine.methods.baseline.base import Baseline, one_class
 from metamine.methods.baseline.geometry import centred, inner_products
 
 # The intercept is the weight of one more column, this large (squared): as good as unpunished.
 INTERCEPT = 1e6
-STEP_LENGTHS = (1.0, 0.5, 0.25, 0.125, 0.03, 0.0)  # of a Newton step; the best one is taken
+STEP_LENGTHS = (1.0, 0.5, 0.25, 0.125, 0.03, 0.0)  # of a Newton step
+ROUNDING = 1e-10  # a loss this much above another is the same
 
 
 class LogisticRegression(Baseline):
@@ -50,7 +50,7 @@ class LogisticRegression(Baseline):
         dual_TSC = torch.zeros_like(support.member_TSC, dtype=torch.float64)
         for _ in range(self.newton_steps):
             step_TSC = _newton_step(dual_TSC, kernel_TSS, penalty_T11, support)
-            dual_TSC = _best_step(dual_TSC, step_TSC, kernel_TSS, penalty_T11, support)
+            dual_TSC = _damped(dual_TSC, step_TSC, kernel_TSS, penalty_T11, support)
         query_TQS = centred(inner_products(query_x, support), raw_TSS) + INTERCEPT
         return query_TQS @ dual_TSC
 
@@ -58,7 +58,7 @@ class LogisticRegression(Baseline):
 def _newton_step(
     dual_TSC: Tensor, kernel_TSS: Tensor, penalty_T11: Tensor, support: Support
 ) -> Float[Tensor, "T S C"]:
-    chance_TSC = only_present(kernel_TSS @ dual_TSC, support).softmax(dim=2)
+    chance_TSC = _masked(kernel_TSS @ dual_TSC, support).softmax(dim=2)
     gradient_TSC = support.member_TSC.double() - chance_TSC - penalty_T11 * dual_TSC
     chance_TCS1 = chance_TSC.mT[..., None]
     identity_SS = torch.eye(kernel_TSS.shape[1], dtype=torch.float64, device=kernel_TSS.device)
@@ -71,15 +71,21 @@ def _newton_step(
     return (start_TCS + (slope_TCSS @ v_TS[:, None])[..., 0]).mT
 
 
-def _best_step(
+def _damped(
     dual_TSC: Tensor, step_TSC: Tensor, kernel_TSS: Tensor, penalty_T11: Tensor, support: Support
 ) -> Float[Tensor, "T S C"]:
-    """Newton's method overshoots where classes are far apart: go only as far as the loss falls."""
+    """Newton's method overshoots where classes are far apart: the longest harmless step."""
     length_L = torch.tensor(STEP_LENGTHS, dtype=torch.float64, device=dual_TSC.device)
     tried_LTSC = dual_TSC + length_L[:, None, None, None] * step_TSC
     logit_LTSC = kernel_TSS @ tried_LTSC
-    fit_LTSC = only_present(logit_LTSC, support).log_softmax(dim=3)
+    fit_LTSC = _masked(logit_LTSC, support).log_softmax(dim=3)
     data_LT = -fit_LTSC.where(support.member_TSC, 0.0).sum(dim=(2, 3))
     weights_LT = (penalty_T11 * tried_LTSC * logit_LTSC).sum(dim=(2, 3)) / 2
-    best_T = (data_LT + weights_LT).argmin(dim=0)
-    return dual_TSC + length_L[best_T][:, None, None] * step_TSC
+    loss_LT = data_LT + weights_LT
+    first_T = (loss_LT <= loss_LT[-1] + ROUNDING).int().argmax(dim=0)
+    return dual_TSC + length_L[first_T][:, None, None] * step_TSC
+
+
+def _masked(logits: Float[Tensor, "... T S C"], support: Support) -> Float[Tensor, "... T S C"]:
+    """Classes without support rows get no part of the probability."""
+    return logits.masked_fill(~support.present_TC[:, None], -torch.inf)

@@ -15,10 +15,10 @@ from metamine.methods.baseline.geometry import centred, inner_products
 
 
 class Ridge(Baseline):
-    """Least `||y - Xw - b||^2 + alpha ||w||^2`, in its dual form `w = X'a`, `a = (XX' + alpha I)^-1 y`.
+    """Least `||y - Xw - b||^2 + alpha ||w||^2`, with `w = X'a`, `a = (XX' + alpha I)^-1 y`.
 
     X and y are centred on the support first, so that the intercept b goes unpunished. Equals
-    `sklearn.linear_model.Ridge`.
+    `sklearn.linear_model.Ridge`, whose own alpha, 1, is too trusting for a few rows.
     """
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"regression"})

@@ -45,7 +45,9 @@ class ScikitBaseline(Baseline):
         tasks = zip(*(tensor.cpu().numpy() for tensor in tensors), strict=True)
         with parallel_config(backend="loky", inner_max_num_threads=1):
             answers_TQC = Parallel(n_jobs=self.workers or -1)(
-                delayed(fit_and_answer)(estimator, x_SF[:, real_F], y_S, x_QF[:, real_F], support.way)
+                delayed(fit_and_answer)(
+                    estimator, x_SF[:, real_F], y_S, x_QF[:, real_F], support.way
+                )
                 for x_SF, y_S, x_QF, real_F in tasks
             )
         answer_TQC = torch.from_numpy(np.stack(answers_TQC)).to(query_x.device)

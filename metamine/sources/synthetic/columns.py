@@ -76,7 +76,7 @@ class Columns:
         return x_TFM, categorical_TF
 
     def _blot_out(self, x_TFM: Tensor, generator: Generator) -> None:
-        irrelevant_TF = _some_columns(1.0, self.irrelevant, *x_TFM.shape[:2], generator)
+        irrelevant_TF = _some_columns(1.0, self.irrelevant, len(x_TFM), x_TFM.shape[1], generator)
         x_TFM[irrelevant_TF] = torch.randn(
             int(irrelevant_TF.sum()), x_TFM.shape[2], generator=generator
         )
@@ -95,7 +95,7 @@ class Columns:
         return key_PL.argsort(dim=1).gather(1, level_PM).float()
 
     def _lose(self, x_TFM: Tensor, generator: Generator) -> None:
-        gappy_TF = _some_columns(self.gappy, 1.0, *x_TFM.shape[:2], generator)
+        gappy_TF = _some_columns(self.gappy, 1.0, len(x_TFM), x_TFM.shape[1], generator)
         x_PM = x_TFM[gappy_TF]
         rate_P1 = uniform((0.0, self.missing), (len(x_PM), 1), generator)
         lost_PM = torch.rand(x_PM.shape, generator=generator) < rate_P1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from torch import Generator, Tensor
 
@@ -25,27 +26,25 @@ def in_order(**ranges: tuple[float, float]) -> None:
             raise ValueError(f"{name} runs from {low} to {high}: put the smaller first")
 
 
-def integers(bounds: Counts, shape: tuple[int, ...], generator: Generator) -> Int64[Tensor, "..."]:
+def integers(bounds: Counts, shape: tuple[int, ...], generator: Generator) -> Tensor:
     """Uniform over the whole numbers of the range."""
     return torch.randint(bounds[0], bounds[1] + 1, shape, generator=generator)
 
 
-def uniform(bounds: Range, shape: tuple[int, ...], generator: Generator) -> Float[Tensor, "..."]:
+def uniform(bounds: Range, shape: tuple[int, ...], generator: Generator) -> Tensor:
     """Uniform over the range."""
     return torch.empty(shape).uniform_(bounds[0], bounds[1], generator=generator)
 
 
-def log_uniform(
-    bounds: LogRange, shape: tuple[int, ...], generator: Generator
-) -> Float[Tensor, "..."]:
+def log_uniform(bounds: LogRange, shape: tuple[int, ...], generator: Generator) -> Tensor:
     """Uniform over the range on a logarithmic scale."""
-    low, high = (torch.tensor(bound).log().item() for bound in bounds)
+    low, high = (math.log(bound) for bound in bounds)
     return torch.empty(shape).uniform_(low, high, generator=generator).exp_()
 
 
 def sparse_weights(
-    probability: Float[Tensor, "T #K #N"],
-    allowed: Bool[Tensor, "T #K N"],
+    probability: Float[Tensor, "T 1 1"],
+    allowed: Bool[Tensor, "T 1 N"],
     n_outputs: int,
     generator: Generator,
 ) -> Float[Tensor, "T K N"]:

@@ -30,7 +30,7 @@ class GaussianClusters(Prior):
     columns that mix several are redundant, those that see none of the first irrelevant.
     For regression each cluster has a level of its own, and all of them one slope.
 
-    latents: dimensions of the latent space, of which one at least, all at most, tell clusters apart.
+    latents: dimensions of the latent space; one to all of them tell clusters apart.
     clusters: how many clusters a class has.
     one_against_rest: probability that the first class has one cluster, all others the most.
     separation: standard deviation of the centres along a latent that tells clusters apart.

@@ -102,14 +102,14 @@ class RandomNetwork(Prior):
 
         picked_TF = there_TN.float().multinomial(width, replacement=True, generator=generator)
         picked_TF += torch.arange(n_tasks)[:, None] * there_TN.shape[1]
-        x_TFM = node_TNM.flatten(0, 1).index_select(0, picked_TF.flatten())
+        x_FM = node_TNM.flatten(0, 1).index_select(0, picked_TF.flatten())
         weight_TKN = sparse_weights(chance_T11, there_TN[:, None], n_scores, generator)
-        seen_TPM = torch.cat(
-            [x_TFM.unflatten(0, (n_tasks, width)), standardise_(weight_TKN @ node_TNM)], dim=1
-        )
-        noise_TP1 = log_uniform(self.noise, (n_tasks, width + n_scores, 1), generator)
-        seen_TPM += torch.randn(seen_TPM.shape, generator=generator).mul_(noise_TP1)
+
+        seen_TPM = torch.randn(n_tasks, width + n_scores, n_rows, generator=generator)
+        seen_TPM *= log_uniform(self.noise, (n_tasks, width + n_scores, 1), generator)
         x_TFM, score_TKM = seen_TPM.split([width, n_scores], dim=1)
+        x_TFM += x_FM.view_as(x_TFM)
+        score_TKM += standardise_(weight_TKN @ node_TNM)
         return x_TFM, target_of(score_TKM, class_size_TC, self.ordinal, self.pieces, generator)
 
     def _there(self, n_tasks: int, generator: Generator) -> Bool[Tensor, "T N"]:
@@ -127,17 +127,19 @@ class RandomNetwork(Prior):
         n_tasks, n_nodes = there_TN.shape
         used_TA = torch.rand(n_tasks, len(ACTIVATIONS), generator=generator)
         used_TA = used_TA <= used_TA.amin(dim=1, keepdim=True).clamp(min=self.activations)
-        layers = [self._causes(n_tasks, n_rows, generator)]
+        node_TNM = torch.empty(n_tasks, n_nodes, n_rows)
+        node_TNM[:, : self.causes[1]] = self._causes(n_tasks, n_rows, generator)
         for first in range(self.causes[1], n_nodes, self.width):
             weight_THN = sparse_weights(
                 chance_T11, there_TN[:, None, :first], self.width, generator
             )
             weight_THN *= log_uniform(self.gain, (n_tasks, self.width, 1), generator)
-            value_THM = weight_THN @ torch.cat(layers, dim=1)
+            value_THM = weight_THN @ node_TNM[:, :first]
             value_THM += uniform(self.bias, (n_tasks, self.width, 1), generator)
             kind_TH = used_TA.float().multinomial(self.width, replacement=True, generator=generator)
-            layers.append(standardise_(_activated(value_THM, kind_TH)))
-        return torch.cat(layers, dim=1)
+            layer = slice(first, first + self.width)
+            node_TNM[:, layer] = standardise_(_activated(value_THM, kind_TH))
+        return node_TNM
 
     def _causes(self, n_tasks: int, n_rows: int, generator: Generator) -> Float[Tensor, "T R M"]:
         most = self.clusters[1]

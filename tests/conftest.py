@@ -1,0 +1,25 @@
+"""Set up before anything of metamine is imported: checked shapes, one thread, no leftovers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+import pytest
+import torch
+from hydra.core.global_hydra import GlobalHydra
+from jaxtyping import install_import_hook
+
+torch.set_num_threads(1)  # small networks run slower on more, and tests run side by side
+# The shapes and types in annotations are held to at run time, in tests only.
+install_import_hook("metamine", "typechecking.checked")
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers() -> Iterator[None]:
+    """Hydra keeps a global, and log handlers that write to the captured stderr of a past test."""
+    yield
+    GlobalHydra.instance().clear()
+    root = logging.getLogger()
+    for handler in [each for each in root.handlers if type(each) is logging.StreamHandler]:
+        root.removeHandler(handler)

@@ -1,0 +1,43 @@
+"""Small real runs for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from metamine.confdir import conf_dir
+from metamine.hydra_app.resolvers import register_resolvers
+
+SMALL = (
+    "steps=6",
+    "meta_batch=4",
+    "log_every=2",
+    "checkpoint_every=3",
+    "encoder.hidden=8",
+    "encoder.width=2",
+    "evaluation.episodes=3",
+    "evaluation.tasks=8",
+    "evaluation.validation_tasks=4",
+    "evaluation.also.shipped.tables=[iris,wine]",
+)
+# These need no worker processes.
+QUICK_BASELINES = ("majority", "nearest_centroid", "knn", "ridge")
+
+
+def config(*overrides: str, small: bool = True) -> dict[str, Any]:
+    """conf/train.yaml with overrides, plain and resolved; a few steps and tasks if `small`."""
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        composed = compose("train", overrides=[*(SMALL if small else ()), *overrides])
+    plain: Any = OmegaConf.to_container(composed, resolve=True)
+    if small:
+        baselines = plain["evaluation"]["baselines"]
+        plain["evaluation"]["baselines"] = {name: baselines[name] for name in QUICK_BASELINES}
+    return dict(plain)
+
+
+def files(directory: Path) -> list[str]:
+    return sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
