@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parent
+PLACES = (PACKAGE / "conf", PACKAGE.parent / "conf")
 
 
 def conf_dir() -> Path:
     """The folder that holds train.yaml and the config groups, as an absolute path."""
-    places = (PACKAGE / "conf", PACKAGE.parent / "conf")
-    for place in places:
+    for place in PLACES:
         if (place / "train.yaml").is_file():
             return place
-    raise FileNotFoundError(f"metamine is installed without its configs: no train.yaml in {places}")
+    raise FileNotFoundError(f"metamine is installed without its configs: no train.yaml in {PLACES}")

@@ -26,9 +26,9 @@ def train(
 ) -> None:
     """One optimiser step for each numbered batch of tasks.
 
-    A batch is computed `chunk_size` tasks at a time and gradients are added up: memory stays that of
-    a chunk. After each step `after_step(step, loss)` is called; the loss is a tensor on the method's
-    device, since reading it would make the host wait.
+    A batch is computed `chunk_size` tasks at a time and gradients are added up: memory stays that
+    of a chunk. After each step `after_step(step, loss)` is called; the loss is a tensor on the
+    method's device, since reading it would make the host wait.
 
     clip: greatest norm of the gradient; None: any.
     """
@@ -38,7 +38,7 @@ def train(
         total = torch.zeros((), device=device)
         for chunk in batch.chunks(chunk_size):
             loss = method.loss(chunk.to(device)) * (chunk.n_tasks / batch.n_tasks)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             total += loss.detach()
         if clip is not None:
             nn.utils.clip_grad_norm_(method.parameters(), clip)

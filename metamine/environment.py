@@ -38,7 +38,7 @@ def _versions() -> dict[str, str | None]:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit of the working directory's checkout and whether files differ from it; None outside one."""
+    """The checkout one is in: its commit, and whether files differ from it; None outside."""
     try:
         commit = _ask_git("rev-parse", "HEAD")
         return {"commit": commit, "dirty": bool(_ask_git("status", "--porcelain", "-uno"))}

@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from metamine.methods.base import Method
 from metamine.plan import Plan
-from metamine.sampler import Protocol
+from metamine.protocol import Protocol
 from metamine.sources.base import Source, Split
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,8 @@ class Evaluation:
     episodes: from each held-out table; tasks: from an endless source.
     validation_episodes, validation_tasks: likewise, for choosing the best checkpoint; the first
         protocol and the run's own source are used.
-    also: held-out sources beside the test split of the run's own; those of another kind are left out.
-    baselines: what every method is compared with; those that cannot do the kind are left out.
+    also: held-out sources beside the test split of the run's own; those of another kind are left
+    out. baselines: what every method is compared with; those that cannot do the kind are left out.
     """
 
     seed: NonNegativeInt

@@ -13,7 +13,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """While entered, the first signal is remembered until `check` is called; a second acts at once."""
+    """While entered, a first signal waits until `check` is called; a second acts at once."""
 
     def __init__(self) -> None:
         self.signum: int | None = None
@@ -24,7 +24,8 @@ class Interruption:
             raise Interrupted(self.signum)
 
     def __enter__(self) -> Self:
-        # Python lets only the main thread handle signals; elsewhere (a launcher's thread) they act as ever.
+        # Python lets only the main thread handle signals; elsewhere (a launcher's thread) they act
+        # as ever.
         self._replaced = {}
         if threading.current_thread() is threading.main_thread():
             self._replaced = {signum: signal.signal(signum, self._remember) for signum in SIGNALS}

@@ -50,7 +50,7 @@ class Adam(MetaOptimizer):
         self, parameters: Iterable[nn.Parameter], steps: int
     ) -> tuple[torch.optim.Optimizer, LRScheduler]:
         optimizer = torch.optim.AdamW(
-            parameters, lr=self.lr, betas=tuple(self.betas), weight_decay=self.weight_decay
+            parameters, lr=self.lr, betas=self.betas, weight_decay=self.weight_decay
         )
 
         def share(step: int) -> float:

@@ -1,4 +1,4 @@
-"""A fixed evaluation plan: the same episodes for every method, every run and every day, with a hash."""
+"""A fixed evaluation plan: the same episodes for every method, run and day, with a hash."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import torch
 
 from metamine.episode import Episodes
 from metamine.errors import MetamineError
+from metamine.protocol import Protocol
 from metamine.randomness import stream
-from metamine.sampler import Protocol, choose_tables, draw, eligible, fitting
+from metamine.sampler import choose_tables, draw, eligible, fitting
 from metamine.sources.base import Shape, Source, Split
 from metamine.sources.table import Pack
 
@@ -33,8 +34,9 @@ class Planned:
 class Plan:
     """The evaluation episodes of one source under one protocol; iterating draws them anew.
 
-    Each table gets `episodes` episodes from a stream of its own, so that what one table is asked does
-    not depend on which others are there. An endless source gives `tasks` tasks, one episode each.
+    Each table gets `episodes` episodes from a stream of its own, so that what one table is asked
+    does not depend on which others are there. An endless source gives `tasks` tasks, one episode
+    each.
     """
 
     source: Source
@@ -134,5 +136,5 @@ class Plan:
 
 
 def _of_two_classes(shape: Shape) -> Shape:
-    """The least that a table must offer: two of the classes, if it is about classes."""
-    return replace(shape, way=2) if shape.way else shape
+    """The least that a table must offer: of an N-way shape, two of the classes."""
+    return replace(shape, way=2) if shape.way and shape.rows is None else shape

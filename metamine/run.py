@@ -28,10 +28,10 @@ from metamine.methods.base import Method
 from metamine.metrics import HEADLINE
 from metamine.optimizers import MetaOptimizer
 from metamine.plan import Plan
+from metamine.protocol import Protocol
 from metamine.randomness import seed_of
 from metamine.report.run_report import write_report
 from metamine.rundir import RunDirectory, write_json, write_whole
-from metamine.sampler import Protocol
 from metamine.sources.base import Source
 from metamine.statistics import as_json
 from metamine.training import MetaTraining, Schedule
@@ -40,7 +40,8 @@ log = logging.getLogger(__name__)
 
 # Keys that the config's own nodes refer to (`${encoder}`) and that are no field of `Training`.
 REFERRED_TO = frozenset({"encoder", "path"})
-# What may differ from the stored config when a run goes on: none of it changes a step already taken.
+# What may differ from the stored config when a run goes on: none of it changes a step already
+# taken.
 CHANGEABLE = frozenset({"steps", "device", "threads", "workers", "trust"})
 
 
@@ -177,7 +178,7 @@ class _Job:
         self.plans = self.evaluation.plans(self.source)
 
     def describe(self, overrides: list[str]) -> None:
-        """Write `config.yaml` and `overrides.json`, and into `run.json` what is being run, with what."""
+        """Write `config.yaml`, `overrides.json`, and into `run.json` what is run, with what."""
         run, config = self.run, self.config
         write_whole(
             run / "config.yaml", lambda file: file.write(OmegaConf.to_yaml(config).encode())

@@ -1,4 +1,4 @@
-"""The run directory: one owner at a time, files that are whole or absent, and a status one can trust."""
+"""The run directory: one owner at a time, whole files or none, a status one can trust."""
 
 from __future__ import annotations
 
@@ -130,7 +130,8 @@ class RunDirectory:
         except MetamineError:
             if error is None:
                 raise
-            # The disk that stopped the run also refuses the status: the first error is the one to show.
+            # The disk that stopped the run also refuses the status: the first error is the one to
+            # show.
         finally:
             self._lock.release()
 

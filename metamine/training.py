@@ -22,9 +22,10 @@ from metamine.interruption import Interruption
 from metamine.methods.base import Method
 from metamine.metrics import HEADLINE
 from metamine.plan import Plan
+from metamine.protocol import Protocol
 from metamine.randomness import seed_of, stream
 from metamine.rundir import Journal, RunDirectory
-from metamine.sampler import Protocol, sample
+from metamine.sampler import sample
 from metamine.sources.base import Source
 
 

@@ -24,7 +24,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from metamine.confdir import conf_dir
 from metamine.config import build
 from metamine.episode import Episodes
-from metamine.sampler import Protocol, sample
+from metamine.protocol import Protocol
+from metamine.sampler import sample
 from metamine.sources.base import Shape, Source
 
 SOURCES = ("random_network", "gaussian_clusters", "linear", "synthetic")

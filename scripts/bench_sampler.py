@@ -20,7 +20,8 @@ from sklearn.datasets import make_classification
 
 from metamine.confdir import conf_dir
 from metamine.config import build
-from metamine.sampler import Protocol, choose_tables, draw, fitting
+from metamine.protocol import Protocol
+from metamine.sampler import choose_tables, draw, fitting
 from metamine.sources.table import Pack, Table
 
 PROTOCOL = Protocol(

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from metamine.config import build
 from metamine.confdir import conf_dir
+from metamine.config import build
 from metamine.episode import Episodes, Kind, Support
-from metamine.sampler import Protocol
+from metamine.protocol import Protocol
 from metamine.sources.table import Table
 
 
@@ -148,15 +149,19 @@ def names_in(group: str) -> list[str]:
     return found
 
 
-def built(group: str, name: str, references: Mapping[str, Any] | None = None, **changes: Any) -> Any:
-    """What conf/GROUP/NAME.yaml constructs; `references` are the top-level keys it refers to."""
-    node = OmegaConf.load(Path(conf_dir()) / group / f"{name}.yaml")
-    whole = OmegaConf.create({"node": OmegaConf.merge(node, changes), **(references or {})})
-    return build(OmegaConf.to_container(whole.node, resolve=True))  # type: ignore[arg-type]
+def built(group: str, name: str, *overrides: str, **changes: Any) -> Any:
+    """What conf/GROUP/NAME.yaml constructs; `overrides` add the top-level keys it refers to."""
+    return build(_composed(group, name, overrides) | changes)
 
 
 def built_method(method: str, encoder: str, seed: int = 0, **changes: Any) -> Any:
     """A method of conf/method with an encoder of conf/encoder, freshly initialised."""
     torch.manual_seed(seed)
-    node = OmegaConf.load(Path(conf_dir()) / "encoder" / f"{encoder}.yaml")
-    return built("method", method, {"encoder": node}, **changes)
+    return built("method", method, f"+encoder={encoder}", **changes)
+
+
+@cache
+def _composed(group: str, name: str, overrides: tuple[str, ...]) -> dict[str, Any]:
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose(overrides=[f"+{group}={name}", *overrides])
+    return dict(OmegaConf.to_container(config, resolve=True)[group])  # type: ignore[call-overload,index]

@@ -34,7 +34,7 @@ BATCHED = [name for name in names_in("baseline") if name not in TREES]
 def baseline(name: str, workers: int = 1, **changes: Any) -> Baseline:
     if name in TREES:  # few are enough to see that the numbers are right
         changes = {"trees" if name == "random_forest" else "stages": 5} | changes
-    return built("baseline", name, {"workers": workers}, **changes)
+    return built("baseline", name, f"+workers={workers}", **changes)
 
 
 def more_trees(name: str) -> dict[str, int]:

@@ -60,7 +60,7 @@ def command(
     capfd: pytest.CaptureFixture[str],
 ) -> Metamine:
     """Run metamine's main with the given words, in an empty directory."""
-    monkeypatch.setattr(confdir, "PACKAGE", slim)
+    monkeypatch.setattr(confdir, "PLACES", (slim / "conf",))
     for variable in ("HYDRA_FULL_ERROR", "METAMINE_COMMAND"):
         monkeypatch.setenv(variable, "0")  # set by the program; put back after the test
     monkeypatch.delenv("METAMINE_DEBUG", raising=False)

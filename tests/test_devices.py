@@ -18,6 +18,6 @@ def test_what_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="device=cuda:1 is not there; this machine has cpu"):
         resolve("cuda:1")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(UsageError, match="this machine has cpu, cuda, cuda:0, cuda:1$"):
+    with pytest.raises(UsageError, match=r"this machine has cpu, cuda, cuda:0, cuda:1$"):
         resolve("tpu")
     assert str(resolve("auto")) == "cuda"

@@ -111,7 +111,9 @@ def without_disk(directory: Path, journal_bytes: int, said: Path) -> None:
     try:
         train_job(config("steps=9"), directory, [], resuming=True)
     except Exception as error:
-        os.write(os.open(said, os.O_WRONLY | os.O_CREAT), f"{type(error).__name__}: {error}".encode())
+        os.write(
+            os.open(said, os.O_WRONLY | os.O_CREAT), f"{type(error).__name__}: {error}".encode()
+        )
 
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(tmp_path: Path) -> None:

@@ -18,7 +18,9 @@ def test_weights_of_each_task(layer: torch.nn.Module, shape: tuple[int, ...]) ->
     }
     together = functional_call(layer, weights, (x,))
     for task in range(shape[0]):
-        alone = functional_call(layer, {k: w[task] for k, w in weights.items()}, (x[task : task + 1],))
+        alone = functional_call(
+            layer, {k: w[task] for k, w in weights.items()}, (x[task : task + 1],)
+        )
         assert torch.allclose(together[task : task + 1], alone, atol=1e-5)
 
 

@@ -1,4 +1,4 @@
-"""The whole job: train, evaluate, a full run directory; again the same; going on; evaluating anew."""
+"""The whole job: train, evaluate, fill the run directory; again; go on; evaluate anew."""
 
 from __future__ import annotations
 
@@ -120,7 +120,9 @@ def test_going_on_is_as_if_never_stopped(finished: Path, tmp_path: Path) -> None
 def assert_same_training(ours: Path, theirs: Path) -> None:
     assert (ours / "metrics.jsonl").read_bytes() == (theirs / "metrics.jsonl").read_bytes()
     for which in ("last", "best"):
-        a, b = (checkpoint.load(p / "checkpoints", which, torch.device("cpu")) for p in (ours, theirs))
+        a, b = (
+            checkpoint.load(p / "checkpoints", which, torch.device("cpu")) for p in (ours, theirs)
+        )
         assert a.step == b.step
         for name, value in b.method.items():
             assert torch.equal(a.method[name], value)

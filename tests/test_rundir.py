@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -35,14 +36,11 @@ def test_status_done_failed_interrupted(tmp_path: Path) -> None:
         run = RunDirectory(tmp_path / status)
         assert run.status is None
         run.claim(resuming=False)
-        try:
-            with run:
-                assert run.status == "running"
-                run.record(seed=3)
-                if error:
-                    raise error
-        except type(error) if error else ():
-            pass
+        with nullcontext() if error is None else pytest.raises(type(error)), run:
+            assert run.status == "running"
+            run.record(seed=3)
+            if error:
+                raise error
         facts = run.read()
         assert (facts["status"], facts["seed"]) == (status, 3)
         assert facts["error"] == (str(error) if error else None)
@@ -52,9 +50,8 @@ def test_status_done_failed_interrupted(tmp_path: Path) -> None:
 def test_an_occupied_directory_is_refused(tmp_path: Path) -> None:
     first = RunDirectory(tmp_path)
     first.claim(resuming=False)
-    with first:
-        with pytest.raises(UsageError, match="in use by another process"):
-            RunDirectory(tmp_path).claim(resuming=True)
+    with first, pytest.raises(UsageError, match="in use by another process"):
+        RunDirectory(tmp_path).claim(resuming=True)
     with pytest.raises(UsageError, match=r"already holds a run; go on with it by resume="):
         RunDirectory(tmp_path).claim(resuming=False)
     again = RunDirectory(tmp_path)
@@ -91,7 +88,7 @@ def test_of_two_that_start_together_one_gets_the_directory(tmp_path: Path) -> No
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    with pytest.raises(MetamineError, match="cannot write .*file/run"):
+    with pytest.raises(MetamineError, match=r"cannot write .*file/run"):
         RunDirectory(blocked / "run").claim(resuming=False)
 
 

@@ -15,15 +15,8 @@ from making import protocol
 from scipy import stats
 
 from metamine.episode import Episodes, Kind
-from metamine.sampler import (
-    NoEligibleTable,
-    choose_tables,
-    draw,
-    eligible,
-    fitting,
-    ordered_sample,
-    sample,
-)
+from metamine.rows import ordered_sample
+from metamine.sampler import NoEligibleTable, choose_tables, draw, eligible, fitting, sample
 from metamine.sources.base import Shape, Source, Split
 from metamine.sources.table import Pack, Table
 

@@ -10,7 +10,8 @@ from sklearn.preprocessing import StandardScaler
 
 from metamine.config import build
 from metamine.errors import UsageError
-from metamine.sampler import Protocol, sample
+from metamine.protocol import Protocol
+from metamine.sampler import sample
 from metamine.sources.base import Shape
 from metamine.sources.shipped import Shipped, shipped_table
 from metamine.sources.split import EmptySplit

@@ -14,7 +14,8 @@ import torch
 
 from metamine.config import build
 from metamine.errors import UsageError
-from metamine.sampler import Protocol, sample
+from metamine.protocol import Protocol
+from metamine.sampler import sample
 from metamine.sources import reading
 from metamine.sources.base import Shape
 from metamine.sources.split import SPLITS, EmptySplit, Folds, Given, Shares, Splitting

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-
 from typing import ClassVar
 
 from jaxtyping import Float
@@ -22,9 +21,7 @@ class Encoder(nn.Module, ABC):
     per_column: ClassVar[bool] = False  # True: columns stay apart, D = F * width
 
     @abstractmethod
-    def forward(
-        self, support: Support, x: Float[Tensor, "T N F"]
-    ) -> Float[Tensor, "T N D"]:
+    def forward(self, support: Support, x: Float[Tensor, "T N F"]) -> Float[Tensor, "T N D"]:
         """Embed rows, which may be the support's own, of the tasks that `support` describes.
 
         D is `width`, or F * `width` for an encoder that keeps columns apart (`per_column`); padded

@@ -28,8 +28,8 @@ class Columnwise(Encoder):
         v_i  = g(mean_c h(m_ci, m_i), mean_i m_i)               a column
         z_ni = s(a(v_i)) (x_ni, b(x_ni, v_i)) / sqrt(columns)  a cell
 
-    where s is a softplus that starts at 1. Columns may come in any order, and there may be any number:
-    the same networks read them all.
+    where s is a softplus that starts at 1. Columns may come in any order, and there may be any
+    number: the same networks read them all.
 
     hidden: width of f, g, h and b; width: numbers per cell in the embedding.
     """

@@ -1,8 +1,8 @@
 """Layers whose parameters may differ between the tasks of a batch.
 
-Adapting a network to each of T tasks gives it T sets of weights. These layers take a parameter with a
-leading task axis, put there by `torch.func.functional_call`, in place of the shared one; then a whole
-batch of adapted networks is one batched matrix product, and needs neither a loop nor vmap.
+Adapting a network to each of T tasks gives it T sets of weights. These layers take a parameter with
+a leading task axis, put there by `torch.func.functional_call`, in place of the shared one; then a
+whole batch of adapted networks is one batched matrix product, and needs neither a loop nor vmap.
 """
 
 from __future__ import annotations

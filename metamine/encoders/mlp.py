@@ -15,10 +15,10 @@ from metamine.episode import Support
 class MLP(Encoder):
     """Multi-layer perceptron on the columns, zero-padded to `max_features`.
 
-    Inputs are scaled by sqrt(max_features / columns), so that narrow and wide tables arrive with the
-    same norm (cf. Hollmann et al. 2023, "TabPFN", section 4), beside a flag for each missing cell. A
-    table wider than `max_features` is read that many columns at a time, and the embeddings averaged.
-    The order of columns matters to this encoder.
+    Inputs are scaled by sqrt(max_features / columns), so that narrow and wide tables arrive with
+    the same norm (cf. Hollmann et al. 2023, "TabPFN", section 4), beside a flag for each missing
+    cell. A table wider than `max_features` is read that many columns at a time, and the embeddings
+    averaged. The order of columns matters to this encoder.
 
     max_features: columns read at once.
     hidden: width of the hidden layers; depth: how many there are.
@@ -45,9 +45,7 @@ class MLP(Encoder):
         columns_TGK = self._grouped(support.feature_mask.to(x))
         columns_TG1 = columns_TGK.sum(dim=-1, keepdim=True)
         scale_TG1 = (self.max_features / columns_TG1.clamp(min=1)).sqrt()
-        z_TNGD = self.last(
-            self.net(cat([x_TNGK * scale_TG1[:, None], missing_TNGK], dim=-1))
-        )
+        z_TNGD = self.last(self.net(cat([x_TNGK * scale_TG1[:, None], missing_TNGK], dim=-1)))
         real_TG1 = (columns_TG1 > 0).to(x)  # narrow tables beside wide ones have empty groups
         share_TG1 = real_TG1 / real_TG1.sum(dim=1, keepdim=True).clamp(min=1)
         return (z_TNGD * share_TG1[:, None]).sum(dim=2)

@@ -1,4 +1,4 @@
-"""The contract of every learner: `predict` adapts and answers, `loss` is what meta-training minimises."""
+"""Every learner's contract: `predict` adapts and answers, meta-training minimises `loss`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metamine.episode import Episodes, Kind, Support
 
 
 class Method(nn.Module, ABC):
-    """A learner of learners: its parameters are what meta-training updates. Subclasses are final."""
+    """A learner of learners; meta-training updates its parameters. Subclasses are final."""
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"classification", "regression"})
 

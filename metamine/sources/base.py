@@ -18,8 +18,8 @@ Split = Literal["train", "validation", "test"]
 class Shape:
     """The sizes of one batch of episodes.
 
-    Either `shot` support and `query` query rows of each of `way` classes (regression: of the table),
-    or, with `rows`, that many labelled rows and `query` query rows altogether.
+    Either `shot` support and `query` query rows of each of `way` classes (regression: of the
+    table), or, with `rows`, that many labelled rows and `query` query rows altogether.
     """
 
     way: int

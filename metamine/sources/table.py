@@ -54,7 +54,7 @@ class Pack:
 
     kind: Kind
     names: tuple[str, ...]  # B
-    cells: Float[Tensor, " V"]  # all cells, row by row, table after table
+    cells: Float[Tensor, " V"]  # all cells, row by row, table after table; see `of` for the end
     targets: Int64[Tensor, " R"] | Float[Tensor, " R"]
     first_cell: Int64[Tensor, " B"]
     first_row: Int64[Tensor, " B"]
@@ -88,7 +88,11 @@ class Pack:
 
     @staticmethod
     def of(tables: Sequence[Table]) -> Pack:
-        """Pack tables of one kind. Raises ValueError if there are none or kinds are mixed."""
+        """Pack tables of one kind. Raises ValueError if there are none or kinds are mixed.
+
+        `cells` ends in a row of zeros as wide as the widest table, so that as many cells can be
+        read from the start of any row.
+        """
         if len({table.kind for table in tables}) != 1:
             raise ValueError("a pack needs at least one table, and all of one kind")
         kind = tables[0].kind
@@ -111,6 +115,7 @@ class Pack:
             cells=torch.from_numpy(
                 np.concatenate(
                     [table.x[order].ravel() for table, order in zip(tables, orders, strict=True)]
+                    + [np.zeros(widths.max(), dtype=np.float32)]
                 )
             ),
             targets=torch.from_numpy(
@@ -136,7 +141,7 @@ class Pack:
         categorical: Bool[Tensor, "B F"],
         way: int,
     ) -> Pack:
-        """Pack tables of equal size that a prior drew; class ids lie in [0, way), 0 = regression."""
+        """Pack tables of equal size that a prior drew. Class ids lie in [0, way); 0: regression."""
         n_tables, n_rows, width = x.shape
         if way:
             y, order = y.sort(dim=1, stable=True)

@@ -16,6 +16,10 @@ from metamine.episode import Kind, Support
 from metamine.methods.baseline.base import Baseline, complete, log_probability, one_class
 from metamine.methods.baseline.worker import fit_and_answer
 
+# Seconds until a worker without work ends. Workers outlive a killed run by as much; new ones take
+# a few seconds to start.
+IDLE = 30
+
 
 class ScikitBaseline(Baseline):
     """A scikit-learn estimator, fitted to every task anew. Abstract.
@@ -43,7 +47,7 @@ class ScikitBaseline(Baseline):
         x_TSF, x_TQF = complete(support.x, support), complete(query_x, support)
         tensors = (x_TSF, support.y, x_TQF, support.feature_mask)
         tasks = zip(*(tensor.cpu().numpy() for tensor in tensors), strict=True)
-        with parallel_config(backend="loky", inner_max_num_threads=1):
+        with parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=IDLE):
             answers_TQC = Parallel(n_jobs=self.workers or -1)(
                 delayed(fit_and_answer)(
                     estimator, x_SF[:, real_F], y_S, x_QF[:, real_F], support.way

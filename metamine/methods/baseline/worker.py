@@ -22,7 +22,7 @@ def fit_and_answer(
     answer_QC = np.zeros((len(x_QF), way))
     if way and (y_S == y_S[0]).all():
         return answer_QC
-    # On 25 rows, checks of arguments cost as much as the growing of a tree.
+    # On 25 rows a quarter of a forest's time goes into checks of arguments.
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
         estimator.fit(x_SF, y_S)
         if way == 0:

@@ -13,7 +13,8 @@ from metamine.methods.base import Method, only_present
 
 
 class ProtoNet(Method):
-    """Jake Snell, Kevin Swersky, Richard Zemel: "Prototypical Networks for Few-shot Learning" (2017).
+    """Jake Snell, Kevin Swersky, Richard Zemel: "Prototypical Networks for Few-shot Learning"
+    (2017).
 
     A class is the mean of its embedded support rows, a row belongs to the nearest (equations 1, 2):
 

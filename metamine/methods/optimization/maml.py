@@ -20,17 +20,19 @@ class MAML(Method):
     """Chelsea Finn, Pieter Abbeel, Sergey Levine: "Model-Agnostic Meta-Learning for Fast Adaptation
     of Deep Networks" (2017), algorithm 2.
 
-    From the same theta, each task takes `inner_steps` steps of gradient descent on its support rows,
-    and the loss of the adapted weights on the query rows is differentiated back to theta:
+    From the same theta, each task takes `inner_steps` steps of gradient descent on its support
+    rows, and the loss of the adapted weights on the query rows is differentiated back to theta:
 
-        phi_0 = theta,    phi_(j+1) = phi_j - alpha grad L_support(phi_j),    min_theta L_query(phi_K)
+        phi_0 = theta,    phi_(j+1) = phi_j - alpha grad L_support(phi_j),    min_theta
+        L_query(phi_K)
 
-    alpha is `inner_lr`, K is `inner_steps`; `first_order` drops the second derivatives (section 5.2).
+    alpha is `inner_lr`, K is `inner_steps`; `first_order` drops the second derivatives (section
+    5.2).
 
-    Tasks have any number of classes, so the head's initial weights are one vector for all of them, as
-    Ye & Chao 2022 ("How to Train Your MAML to Excel in Few-Shot Learning", section 5) recommend: an
-    unadapted network is at chance, and the names of classes do not matter. The support is its own
-    description: an encoder that reads it does so in every inner step.
+    Tasks have any number of classes, so the head's initial weights are one vector for all of them,
+    as Ye & Chao 2022 ("How to Train Your MAML to Excel in Few-Shot Learning", section 5) recommend:
+    an unadapted network is at chance, and the names of classes do not matter. The support is its
+    own description: an encoder that reads it does so in every inner step.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class MAML(Method):
 
     def _theta(self, support: Support) -> Weights:
         """The initial weights, once for each task."""
-        theta = {f"encoder.{name}": value for name, value in self.encoder.named_parameters()}
+        theta: Weights = {
+            f"encoder.{name}": value for name, value in self.encoder.named_parameters()
+        }
         theta["head"] = self.head.expand(support.n_outputs, -1)
         theta["bias"] = self.bias.expand(support.n_outputs)
         phi = {name: value.expand(support.n_tasks, *value.shape) for name, value in theta.items()}

@@ -67,7 +67,7 @@ class Linear(Prior):
         x_TFM *= log_uniform(self.unique, (n_tasks, 1, 1), generator)
         x_TFM = standardise_(x_TFM.baddbmm_(F.normalize(loading_TFR, dim=2), factor_TRM))
 
-        real_T1F = (torch.arange(width) < width + 0 * n_features_T[:, None])[:, None]
+        real_T1F = (torch.arange(width) < n_features_T[:, None])[:, None]
         relevant_T11 = uniform(self.relevant, (n_tasks, 1, 1), generator)
         weight_TKF = sparse_weights(relevant_T11, real_T1F, n_scores, generator)
         score_TKM = standardise_(weight_TKF @ x_TFM)

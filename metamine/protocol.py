@@ -1,0 +1,71 @@
+"""How episodes are cut from tables."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Generator
+
+from metamine.episode import Kind
+from metamine.sources.base import Shape
+
+# A fixed number, or [lowest, highest] to draw from (both ends count).
+Sizes = PositiveInt | tuple[PositiveInt, PositiveInt]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How episodes are cut from tables; every published protocol is a choice of these.
+
+    way: classes of an episode; a table with fewer usable classes gives what it has (two at least).
+    shot: labelled rows of each class (regression: of the task). Exactly one of `shot` and `rows`.
+    rows: labelled rows altogether, whatever their classes.
+    query: query rows of each class with `shot`, altogether with `rows`.
+    draw: with `rows`: "balanced" makes every class equally likely for each row, "natural" takes
+        rows as they come.
+    one_class: with `rows`: what becomes of a support of one class: "redraw" draws it again, until
+        it holds two, "keep" keeps it.
+    transductive: standardise on support and query rows together, instead of the support alone.
+    columns: keep a random subset of that many columns in each episode (augmentation); null: all.
+    """
+
+    way: Annotated[int, Field(ge=2)] | tuple[Annotated[int, Field(ge=2)], PositiveInt]
+    shot: Sizes | None
+    rows: Sizes | None
+    query: PositiveInt
+    draw: Literal["balanced", "natural"]
+    one_class: Literal["redraw", "keep"]
+    transductive: bool
+    columns: Sizes | None
+
+    def __post_init__(self) -> None:
+        if (self.shot is None) == (self.rows is None):
+            raise ValueError(
+                f"exactly one of shot ({self.shot}) and rows ({self.rows}) must be a number; "
+                "set the other to null"
+            )
+        for name in ("way", "shot", "rows", "columns"):
+            sizes = getattr(self, name)
+            if isinstance(sizes, (tuple, list)) and sizes[0] > sizes[1]:
+                raise ValueError(
+                    f"{name} runs from {sizes[0]} to {sizes[1]}: put the smaller first"
+                )
+
+    def shape(self, kind: Kind, generator: Generator) -> Shape:
+        """The sizes of one batch, drawn from the ranges."""
+        way = _pick(self.way, generator)
+        return Shape(
+            way=way if kind == "classification" else 0,
+            shot=None if self.shot is None else _pick(self.shot, generator),
+            rows=None if self.rows is None else _pick(self.rows, generator),
+            query=self.query,
+        )
+
+
+def _pick(sizes: int | tuple[int, int], generator: Generator) -> int:
+    if isinstance(sizes, int):
+        return sizes
+    return int(torch.randint(sizes[0], sizes[1] + 1, (), generator=generator))
