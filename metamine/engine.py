@@ -32,7 +32,7 @@ def train(
 
     clip: greatest norm of the gradient; None: any.
     """
-    device = next(method.parameters()).device
+    device = device_of(method)
     for step, batch in batches:
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=device)
@@ -49,12 +49,13 @@ def train(
 
 @torch.no_grad()
 def evaluate(
-    method: Method, planned: Iterable[Planned], device: torch.device, chunk_size: int
+    method: Method, planned: Iterable[Planned], chunk_size: int
 ) -> Iterator[dict[str, list]]:  # type: ignore[type-arg]
     """Adapt to and answer each planned batch; yield its scores as columns, one value an episode.
 
     Columns: `table`, `episode`, `fallback`, and those of `metrics.score`.
     """
+    device = device_of(method)
     method.eval()
     for batch in planned:
         for start in range(0, batch.episodes.n_tasks, chunk_size):
@@ -70,3 +71,8 @@ def evaluate(
                 **{name: value.tolist() for name, value in scores.items()},
             }
     method.train()
+
+
+def device_of(method: Method) -> torch.device:
+    """Where a method computes: where its parameters are; one without any, on the CPU."""
+    return next((parameter.device for parameter in method.parameters()), torch.device("cpu"))

@@ -16,7 +16,7 @@ PACKAGES = ("metamine", "torch", "numpy", "scikit-learn", "pandas", "hydra-core"
 def facts() -> dict[str, Any]:
     """What `run.json` says of the surroundings; values are strings, numbers, None and mappings."""
     return {
-        "command": shlex.join([os.path.basename(sys.argv[0]), *sys.argv[1:]]),
+        "command": os.environ.get("METAMINE_COMMAND") or shlex.join(sys.argv),
         "git": _git(),
         "versions": {"python": platform.python_version(), **_versions()},
         "machine": {

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from metamine import engine
@@ -30,7 +29,6 @@ class Learner:
 def judge(
     learners: Sequence[Learner],
     plans: Sequence[Plan],
-    device: torch.device,
     chunk_size: int,
     seed: int,
     interruption: Interruption,
@@ -46,7 +44,7 @@ def judge(
         for plan in plans:
             for learner in learners:
                 bar.set_postfix_str(f"{learner.name} on {plan.source.name}")
-                for columns in _scored(learner, plan, device, chunk_size):
+                for columns in engine.evaluate(learner.method, plan, chunk_size):
                     interruption.check()
                     frames.append(
                         pd.DataFrame(columns).assign(
@@ -61,12 +59,3 @@ def judge(
     first = ["method", "role", "source", "protocol", "table", "episode", "seed", "fallback"]
     results = pd.concat(frames, ignore_index=True)
     return results[first + [name for name in results.columns if name not in first]]
-
-
-def _scored(
-    learner: Learner, plan: Plan, device: torch.device, chunk_size: int
-) -> Iterator[dict[str, list]]:  # type: ignore[type-arg]
-    # Baselines bring no parameters and bound their memory themselves: whole batches keep all their
-    # worker processes busy.
-    chunk = chunk_size if learner.role != "baseline" else max(plan.episodes, plan.tasks)
-    return engine.evaluate(learner.method, plan, device, chunk)

@@ -91,11 +91,10 @@ def train_job(
     """
     check_training(config)
     run = RunDirectory(directory)
-    if resuming and run.status is not None:
+    if resuming and (run / "config.yaml").exists():
         _check_same(config, OmegaConf.to_container(OmegaConf.load(run / "config.yaml")), directory)
-        if run.status == "done" and not _has_more_steps(config, run):
-            log.info("skip (done): %s", directory)
-            return run.read().get("headline")
+        if run.status == "done" and config["steps"] <= run.read()["steps"]:
+            return _left_as_it_is(run)
     job = _Job(config, run)
     run.claim(resuming)
     with Interruption() as interruption, run:
@@ -135,6 +134,8 @@ def evaluate_job(
     check_training(config)
     state = checkpoint.load(of / "checkpoints", which, resolve(config["device"]))
     run = RunDirectory(directory)
+    if resuming and run.status == "done":
+        return _left_as_it_is(run)
     job = _Job(config, run)
     try:
         job.method.load_state_dict(state.method)
@@ -171,7 +172,7 @@ class _Job:
             Learner(type(self.method).__name__, "meta", self.method),
             Learner("from scratch", "from scratch", self.new_method("from scratch")),
             *(
-                Learner(name, "baseline", method.to(self.device))
+                Learner(name, "baseline", method)
                 for name, method in self.evaluation.baselines_for(self.source).items()
             ),
         ]
@@ -222,7 +223,6 @@ class _Job:
         results = judge(
             self.learners,
             self.plans,
-            self.device,
             self.config["chunk_size"],
             self.config["seed"],
             interruption,
@@ -251,8 +251,9 @@ def _class_name(node: Mapping[str, Any]) -> str:
     return str(node["_target_"]).rpartition(".")[2]
 
 
-def _has_more_steps(config: Mapping[str, Any], run: RunDirectory) -> bool:
-    return bool(config["steps"] > run.read().get("steps", 0))
+def _left_as_it_is(run: RunDirectory) -> float | None:
+    log.info("skip (done): %s", run.path)
+    return run.read().get("headline")
 
 
 def _check_same(config: Mapping[str, Any], stored: Any, directory: Path) -> None:

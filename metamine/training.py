@@ -71,7 +71,7 @@ class MetaTraining:
         self.clip, self.source, self.protocol = clip, source, protocol
         self.validation, self.schedule, self.seed = validation, schedule, seed
         self.folder = run / "checkpoints"
-        self.device = next(method.parameters()).device
+        self.device = engine.device_of(method)
         self.progress = Progress()
         self._unread: list[Tensor] = []  # losses still on the device: reading makes the host wait
         journal_size = self._restore() if checkpoint.exists(self.folder) else 0
@@ -140,10 +140,7 @@ class MetaTraining:
             return
         name, sign = HEADLINE[self.source.kind]
         by_table: dict[str, list[float]] = {}
-        scored = engine.evaluate(
-            self.method, self.validation, self.device, self.schedule.chunk_size
-        )
-        for columns in scored:
+        for columns in engine.evaluate(self.method, self.validation, self.schedule.chunk_size):
             for table, value in zip(columns["table"], columns[name], strict=True):
                 by_table.setdefault(table, []).append(value)
         mean = math.fsum(math.fsum(v) / len(v) for v in by_table.values()) / len(by_table)

@@ -38,7 +38,7 @@ def test_scores_are_those_of_the_whole_batch(chunk_size: int) -> None:
     method, batch = built_method("protonet", "columnwise"), episodes(n_tasks=5)
     planned = Planned(tuple("abcab"), (0, 0, 0, 1, 1), batch)
     columns: dict[str, list[object]] = {}
-    for part in engine.evaluate(method, [planned], torch.device("cpu"), chunk_size):
+    for part in engine.evaluate(method, [planned], chunk_size):
         for name, values in part.items():
             columns.setdefault(name, []).extend(values)
     right = method.predict(batch.support, batch.query_x).argmax(dim=-1) == batch.query_y

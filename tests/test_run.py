@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from making import table
 from pandas.testing import assert_frame_equal
 from running import QUICK_BASELINES, config, files
 
@@ -203,3 +204,47 @@ def test_regression(tmp_path: Path) -> None:
     assert set(results["source"]) == {"sinusoid", "shipped_regression"}
     assert {"MAML", "from scratch", "majority", "knn", "ridge"} == set(results["method"])
     assert results["mse"].notna().all()
+
+
+def test_an_evaluation_that_is_done_is_not_repeated(
+    finished: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = config() | {"run": str(finished), "checkpoint": "last"}
+    first = evaluate_job(asked, tmp_path / "again", [], resuming=True)
+    with caplog.at_level("INFO"):
+        assert evaluate_job(asked, tmp_path / "again", [], resuming=True) == first
+    assert "skip (done)" in caplog.text
+
+
+def test_killed_before_the_config_was_written(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/run.json").write_text('{"status": "running", "pid": 1}')
+    train_job(config(), tmp_path / "run", [], resuming=True)
+    assert_same_training(tmp_path / "run", finished)
+
+
+def test_labelled_rows(tmp_path: Path) -> None:
+    """Training and evaluating on rows as they come, of however many classes."""
+    train_job(
+        config("protocol=labelled_rows", "evaluation=labelled_rows"), tmp_path / "run", [], False
+    )
+    results = pd.read_parquet(tmp_path / "run/results.parquet")
+    assert set(results["protocol"]) == {"5-shot", "5-rows", "10-rows"}
+
+
+def test_a_folder_of_tables(tmp_path: Path) -> None:
+    """Tables of different width and class count, trained on, validated on, tested on."""
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    for index in range(6):
+        made = table(
+            f"t{index}", n_features=2 + index, n_classes=2 + index % 3, n_rows=90, seed=index
+        )
+        frame = pd.DataFrame(made.x).assign(target=made.y)
+        frame.to_csv(folder / f"t{index}.csv", index=False)
+    train_job(config("source=tables", f"path={folder}"), tmp_path / "run", [], resuming=False)
+    results = pd.read_parquet(tmp_path / "run/results.parquet")
+    assert set(results["source"]) == {"tables", "shipped"}
+    held_out = set(results.query("source == 'tables'")["table"])
+    assert 1 <= len(held_out) < 6
+    assert held_out < {f"t{index}" for index in range(6)}

@@ -46,7 +46,7 @@ def carry_out(work: Work, config: DictConfig, resuming: bool) -> float | None:
         if alone:
             raise SystemExit(complain(error, log)) from None
         problem = sentence(error, log)
-    # Nothing is raised: Hydra would keep the exception, and all its frames hold, to the sweep's end.
+    # Nothing is raised: Hydra would keep the exception, and what its frames hold, to the end.
     gc.collect()
     say(f"{directory} failed: {problem}")
     with Path(settings.callbacks["guard"].failures).open("a") as file:
