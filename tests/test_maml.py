@@ -38,7 +38,11 @@ def by_hand(maml: MAML, batch: Episodes) -> Tensor:
                 list(phi.values()),
                 create_graph=not maml.first_order,
             )
-            phi = {k: p - maml.inner_lr * s for (k, p), s in zip(phi.items(), slopes, strict=True)}
+            rate: float | Tensor = maml.inner_lr
+            if maml.inner_clip is not None:
+                norm = torch.cat([slope.flatten() for slope in slopes]).norm()
+                rate = maml.inner_lr * maml.inner_clip / norm.clamp(min=maml.inner_clip)
+            phi = {k: p - rate * s for (k, p), s in zip(phi.items(), slopes, strict=True)}
         losses.append(loss(outputs(phi, one.query_x), one.query_y[0]))
     return torch.stack(losses).mean()
 
@@ -51,8 +55,12 @@ def gradient(maml: MAML, loss: Tensor) -> Tensor:
 @pytest.mark.parametrize("kind", ["classification", "regression"])
 @pytest.mark.parametrize("encoder", ["mlp", "columnwise"])
 @pytest.mark.parametrize("first_order", [False, True])
-def test_meta_gradient_equals_hand_loop(kind: Kind, encoder: str, first_order: bool) -> None:
-    maml = built_method("maml", encoder, first_order=first_order, inner_lr=0.1, inner_steps=3)
+@pytest.mark.parametrize("clip", [None, 0.1])
+def test_meta_gradient_equals_hand_loop(
+    kind: Kind, encoder: str, first_order: bool, clip: float | None
+) -> None:
+    changes = {"first_order": first_order, "inner_lr": 0.1, "inner_steps": 3, "inner_clip": clip}
+    maml = built_method("maml", encoder, **changes)
     maml.double()
     torch.nn.init.normal_(maml.bias)
     batch = episodes(kind, n_tasks=3, dtype=torch.float64)

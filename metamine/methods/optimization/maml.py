@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -27,7 +29,8 @@ class MAML(Method):
         L_query(phi_K)
 
     alpha is `inner_lr`, K is `inner_steps`; `first_order` drops the second derivatives (section
-    5.2).
+    5.2). `inner_clip` bounds the norm of each task's grad, for on tables of any kind some task soon
+    diverges, and takes the meta-gradient along; null is the paper's algorithm.
 
     Tasks have any number of classes, so the head's initial weights are one vector for all of them,
     as Ye & Chao 2022 ("How to Train Your MAML to Excel in Few-Shot Learning", section 5) recommend:
@@ -40,11 +43,13 @@ class MAML(Method):
         encoder: Encoder,
         inner_lr: PositiveFloat,
         inner_steps: NonNegativeInt,
+        inner_clip: PositiveFloat | None,
         first_order: bool,
     ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.inner_lr, self.inner_steps, self.first_order = inner_lr, inner_steps, first_order
+        self.inner_lr, self.inner_steps = inner_lr, inner_steps
+        self.inner_clip, self.first_order = inner_clip, first_order
         self.head = nn.Parameter(torch.randn(encoder.width) / encoder.width**0.5)
         self.bias = nn.Parameter(torch.zeros(()))
 
@@ -56,13 +61,23 @@ class MAML(Method):
             for _ in range(self.inner_steps):
                 loss = self._support_losses(phi, support).sum()
                 slopes = torch.autograd.grad(loss, list(phi.values()), create_graph=second_order)
+                rate_T = self._rates(slopes)
                 phi = {
-                    name: weight - self.inner_lr * slope
+                    name: weight - _each(rate_T, slope) * slope
                     for (name, weight), slope in zip(phi.items(), slopes, strict=True)
                 }
                 if not meta_training:
                     phi = {name: weight.detach().requires_grad_() for name, weight in phi.items()}
         return only_present(self._outputs(phi, support, query_x), support)
+
+    def _rates(self, slopes: Sequence[Tensor]) -> Float[Tensor, " T"]:
+        """alpha of each task, less where its gradient is clipped."""
+        square_T = torch.stack([slope.flatten(1).square().sum(dim=1) for slope in slopes]).sum(
+            dim=0
+        )
+        if self.inner_clip is None:
+            return torch.full_like(square_T, self.inner_lr)
+        return self.inner_lr * (square_T / self.inner_clip**2).clamp(min=1).rsqrt()
 
     def _theta(self, support: Support) -> Weights:
         """The initial weights, once for each task."""
@@ -91,3 +106,8 @@ class MAML(Method):
             return (outputs_TSC[..., 0] - support.y).square().mean(dim=1)
         logits_TCS = only_present(outputs_TSC, support).mT
         return F.cross_entropy(logits_TCS, support.y, reduction="none").mean(dim=1)
+
+
+def _each(rate_T: Tensor, slope: Tensor) -> Tensor:
+    """The rates, shaped to multiply what has a leading task axis."""
+    return rate_T.view(-1, *[1] * (slope.dim() - 1))
