@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -53,6 +54,9 @@ def main() -> int:
     """Run the command line; return the exit code (2: it cannot be run as typed)."""
     try:
         return _dispatch(sys.argv[1:])
+    except BrokenPipeError:  # `metamine show RUN | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except (Exception, KeyboardInterrupt, Interrupted) as error:
         return complain(error)
 
