@@ -6,7 +6,9 @@ A node is a mapping with `_target_`, the path of a class; its other keys are the
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pkgutil import resolve_name
@@ -145,6 +147,9 @@ def _target(path: Any, trust: Sequence[str], where: str) -> type:
             f"{key} names '{path}', which lies outside metamine; "
             f"add trust=[{package}] if you trust its code"
         )
+    # A console script, unlike `python -m`, does not look for packages where it is called.
+    if package in trust and os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
     try:
         target = resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:

@@ -109,12 +109,13 @@ def draw(
     n_support = row_TN.shape[1] - n_query
     width_T = pack.n_features[tables_T]
     start_TN = pack.first_cell[tables_T, None] + row_TN * pack.stride[tables_T, None]
-    x_TNF = _rows(pack.cells, start_TN, int(width_T.max()))
-    mask_TF = torch.arange(x_TNF.shape[2]) < width_T[:, None]
-    categorical_TF = pack.categorical[tables_T, : x_TNF.shape[2]]
-    if protocol.columns is not None:
+    categorical_TF = pack.categorical[tables_T, : int(width_T.max())]
+    if protocol.columns is None:
+        x_TNF = _rows(pack.cells, start_TN, int(width_T.max()))
+        mask_TF = torch.arange(x_TNF.shape[2]) < width_T[:, None]
+    else:
         column_TF, mask_TF = _choose_columns(width_T, protocol.columns, generator)
-        x_TNF = x_TNF.gather(2, column_TF[:, None].expand(-1, x_TNF.shape[1], -1))
+        x_TNF = pack.cells.take(start_TN[..., None] + column_TF[:, None])
         categorical_TF = categorical_TF.gather(1, column_TF)
     if not mask_TF.all():
         x_TNF.masked_fill_(~mask_TF[:, None], 0.0)

@@ -1,14 +1,16 @@
 """How many episodes the sampler draws in a second of one core: 5-way 5-shot, 15 queries a class.
 
-    python scripts/bench_sampler.py [--path FOLDER]
+    python scripts/bench_sampler.py [--path FOLDER] [--columns N]
 
 FOLDER holds tables (CSV, Parquet, ARFF); without it, 60 of 1000 rows and 20 columns are made.
+N: draw that many columns of each table.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, cast
@@ -21,7 +23,7 @@ from sklearn.datasets import make_classification
 from metamine.confdir import conf_dir
 from metamine.config import build
 from metamine.protocol import Protocol
-from metamine.sampler import choose_tables, draw, fitting
+from metamine.sampler import choose_tables, draw, eligible, fitting
 from metamine.sources.table import Pack, Table
 
 PROTOCOL = Protocol(
@@ -63,14 +65,16 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--path", type=Path)
+    parser.add_argument("--columns", type=int)
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 64, 256, 1024])
     parser.add_argument("--runs", type=int, default=9, help="the median of so many is shown")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
     pack = Pack.of(read(arguments.path) if arguments.path else [made(seed) for seed in range(60)])
-    shape = fitting(pack, PROTOCOL.shape("classification", generator))
-    print(f"{len(pack)} tables, {shape.way}-way {shape.shot}-shot, {shape.query} queries a class")
+    protocol = replace(PROTOCOL, columns=arguments.columns)
+    shape = fitting(pack, protocol.shape("classification", generator))
+    print(f"{len(eligible(pack, shape))} of {len(pack)} tables are large enough")
     print("tasks at once   episodes/s   ms/call")
     for n_tasks in arguments.batches:
         calls = max(1, 1024 // n_tasks)
@@ -79,7 +83,7 @@ def main() -> None:
             start = time.process_time()
             for _ in range(calls):
                 tables = choose_tables(pack, shape, n_tasks, generator)
-                draw(pack, tables, shape, PROTOCOL, True, generator)
+                draw(pack, tables, shape, protocol, True, generator)
             seconds.append((time.process_time() - start) / calls)
         typical = median(seconds)
         print(f"{n_tasks:13d}{n_tasks / typical:13,.0f}{typical * 1e3:10.2f}")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import os  # noqa: F401  (a target that only this module imported, see below)
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -177,3 +179,15 @@ def test_check_of_a_function_and_keys_to_ignore() -> None:
         check(config, train, TRUST)
     with pytest.raises(UsageError, match=r"^steps is missing; train needs it$"):
         check({"part": part()}, train, TRUST)
+
+
+def test_a_trusted_package_may_lie_in_the_current_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lying_here.py").write_text("class Thing:\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    node = {"_target_": "lying_here.Thing"}
+    with pytest.raises(UsageError, match="lies outside metamine; add trust="):
+        build(node)
+    assert type(build(node, trust=["lying_here"])).__name__ == "Thing"
