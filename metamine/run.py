@@ -5,20 +5,18 @@ The one place that joins source, sampler, method, engine and report.
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from omegaconf import OmegaConf
-from pydantic import NonNegativeInt, PositiveInt
 
 from metamine import checkpoint, environment
-from metamine.config import build, check
+from metamine.config import build
 from metamine.devices import resolve
 from metamine.errors import MetamineError, UsageError
 from metamine.evaluation import Evaluation
@@ -32,52 +30,12 @@ from metamine.protocol import Protocol
 from metamine.randomness import seed_of
 from metamine.report.run_report import write_report
 from metamine.rundir import RunDirectory, write_json, write_whole
+from metamine.settings import check_same, check_training
 from metamine.sources.base import Source
 from metamine.statistics import as_json
 from metamine.training import MetaTraining, Schedule
 
 log = logging.getLogger(__name__)
-
-# Keys that the config's own nodes refer to (`${encoder}`) and that are no field of `Training`.
-REFERRED_TO = frozenset({"encoder", "path"})
-# What may differ from the stored config when a run goes on: none of it changes a step already
-# taken.
-CHANGEABLE = frozenset({"steps", "device", "threads", "workers", "trust"})
-
-
-@dataclass(frozen=True)
-class Training:
-    """The top level of the config: every key of `conf/train.yaml` is a field.
-
-    seed: root of every random stream of training. steps: meta-training steps. meta_batch: tasks a
-    step. chunk_size: tasks computed at once. threads: of torch. workers: processes for baselines,
-    null for one a core. log_every, checkpoint_every: in steps; each checkpoint is validated.
-    trust: packages besides metamine whose classes the config may construct.
-    """
-
-    source: Source
-    protocol: Protocol
-    method: Method
-    optimizer: MetaOptimizer
-    evaluation: Evaluation
-    seed: NonNegativeInt
-    steps: PositiveInt
-    meta_batch: PositiveInt
-    chunk_size: PositiveInt
-    device: str
-    threads: PositiveInt
-    workers: PositiveInt | None
-    log_every: PositiveInt
-    checkpoint_every: PositiveInt
-    trust: list[str]
-
-
-def check_training(config: Mapping[str, Any]) -> None:
-    """Raise UsageError unless `config`, plain and resolved, is a sound call of `Training`."""
-    check(config, Training, config.get("trust") or (), ignore=REFERRED_TO)
-    resolve(config["device"])
-    if config.get("path") is not None and "path" not in config["source"]:
-        raise UsageError(f"path={config['path']} needs a source that reads it: add source=tables")
 
 
 def train_job(
@@ -92,7 +50,7 @@ def train_job(
     check_training(config)
     run = RunDirectory(directory)
     if resuming and (run / "config.yaml").exists():
-        _check_same(config, OmegaConf.to_container(OmegaConf.load(run / "config.yaml")), directory)
+        check_same(config, OmegaConf.to_container(OmegaConf.load(run / "config.yaml")), directory)
         if run.status == "done" and config["steps"] <= run.read()["steps"]:
             return _left_as_it_is(run)
     job = _Job(config, run)
@@ -254,18 +212,3 @@ def _class_name(node: Mapping[str, Any]) -> str:
 def _left_as_it_is(run: RunDirectory) -> float | None:
     log.info("skip (done): %s", run.path)
     return run.read().get("headline")
-
-
-def _check_same(config: Mapping[str, Any], stored: Any, directory: Path) -> None:
-    """Raise UsageError unless `config` goes on with the run that `stored` describes."""
-    for key in config.keys() | stored.keys():
-        if key not in CHANGEABLE and _plain(config.get(key)) != _plain(stored.get(key)):
-            raise UsageError(
-                f"{directory} was made with another {key}; going on may change only "
-                f"{', '.join(sorted(CHANGEABLE))}: choose another hydra.run.dir for a new run"
-            )
-
-
-def _plain(value: object) -> object:
-    """As it reads back from a file: tuples are lists."""
-    return json.loads(json.dumps(value))

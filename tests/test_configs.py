@@ -12,7 +12,7 @@ from metamine.confdir import conf_dir
 from metamine.config import build, check
 from metamine.hydra_app.job import as_plain
 from metamine.hydra_app.resolvers import register_resolvers
-from metamine.run import Training, check_training
+from metamine.settings import Training, check_training
 
 CONF = conf_dir()
 FILES = sorted(path for path in CONF.glob("[!h]*/**/*.yaml") if path.parent != CONF)

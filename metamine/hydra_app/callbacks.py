@@ -51,7 +51,7 @@ class Guard(Callback):
 
 
 def _refuse_unsound(configs: Iterable[DictConfig]) -> None:
-    from metamine.run import check_training
+    from metamine.settings import check_training
 
     try:
         for config in configs:

@@ -1,0 +1,76 @@
+"""The top level of a config: which keys there are, and what may change when a run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import NonNegativeInt, PositiveInt
+
+from metamine.config import check
+from metamine.devices import resolve
+from metamine.errors import UsageError
+from metamine.evaluation import Evaluation
+from metamine.methods.base import Method
+from metamine.optimizers import MetaOptimizer
+from metamine.protocol import Protocol
+from metamine.sources.base import Source
+
+# Keys that the config's own nodes refer to (`${encoder}`) and that are no field of `Training`.
+REFERRED_TO = frozenset({"encoder", "path"})
+# What may differ from the stored config when a run goes on: none of it changes a step already
+# taken.
+CHANGEABLE = frozenset({"steps", "device", "threads", "workers", "trust"})
+
+
+@dataclass(frozen=True)
+class Training:
+    """The top level of the config: every key of `conf/train.yaml` is a field.
+
+    seed: root of every random stream of training. steps: meta-training steps. meta_batch: tasks a
+    step. chunk_size: tasks computed at once. threads: of torch. workers: processes for baselines,
+    null for one a core. log_every, checkpoint_every: in steps; each checkpoint is validated.
+    trust: packages besides metamine whose classes the config may construct.
+    """
+
+    source: Source
+    protocol: Protocol
+    method: Method
+    optimizer: MetaOptimizer
+    evaluation: Evaluation
+    seed: NonNegativeInt
+    steps: PositiveInt
+    meta_batch: PositiveInt
+    chunk_size: PositiveInt
+    device: str
+    threads: PositiveInt
+    workers: PositiveInt | None
+    log_every: PositiveInt
+    checkpoint_every: PositiveInt
+    trust: list[str]
+
+
+def check_training(config: Mapping[str, Any]) -> None:
+    """Raise UsageError unless `config`, plain and resolved, is a sound call of `Training`."""
+    check(config, Training, config.get("trust") or (), ignore=REFERRED_TO)
+    resolve(config["device"])
+    if config.get("path") is not None and "path" not in config["source"]:
+        raise UsageError(f"path={config['path']} needs a source that reads it: add source=tables")
+
+
+def check_same(config: Mapping[str, Any], stored: Any, directory: Path) -> None:
+    """Raise UsageError unless `config` goes on with the run that `stored` describes."""
+    for key in config.keys() | stored.keys():
+        if key not in CHANGEABLE and _plain(config.get(key)) != _plain(stored.get(key)):
+            raise UsageError(
+                f"{directory} was made with another {key}; going on may change only "
+                f"{', '.join(sorted(CHANGEABLE))}: choose another hydra.run.dir for a new run"
+            )
+
+
+def _plain(value: object) -> object:
+    """As it reads back from a file: tuples are lists."""
+    return json.loads(json.dumps(value))
