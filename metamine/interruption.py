@@ -39,6 +39,9 @@ class Interruption:
     ) -> None:
         for signum, handler in self._replaced.items():
             signal.signal(signum, handler)
+        # Ctrl-C reaches worker processes too, and what breaks then breaks because of it.
+        if self.signum is not None and isinstance(error, Exception):
+            raise Interrupted(self.signum) from error
 
     def _remember(self, signum: int, frame: FrameType | None) -> None:
         if self.signum is not None:

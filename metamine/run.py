@@ -55,7 +55,7 @@ def train_job(
             return _left_as_it_is(run)
     job = _Job(config, run)
     run.claim(resuming)
-    with Interruption() as interruption, run:
+    with run, Interruption() as interruption:
         job.describe(overrides)
         method, plan = job.method, job.validation_plan()
         optimizer, scheduler = job.optimizer.over(method.parameters(), config["steps"])
@@ -103,7 +103,7 @@ def evaluate_job(
             f"{' '.join(str(error).split())}; leave method and encoder as they were"
         ) from error
     run.claim(resuming)
-    with Interruption() as interruption, run:
+    with run, Interruption() as interruption:
         job.describe(overrides)
         run.record(evaluated={"run": str(of), "checkpoint": which, "step": state.step})
         return job.finish({}, interruption)

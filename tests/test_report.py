@@ -354,6 +354,21 @@ def test_kinds_of_tasks_get_tables_of_their_own(tmp_path: Path) -> None:
     assert r"\caption{Mean squared error" in (tmp_path / "all" / "table.tex").read_text()
 
 
+@pytest.mark.usefixtures("without_matplotlib")
+def test_what_others_wrote_is_not_overwritten(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    _run(run, _results())
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/report.md").write_text("my own words")
+    for output in (tmp_path / "mine", run):
+        (output / "report.md").touch()
+        with pytest.raises(UsageError, match=r"report.md is not a report of many runs"):
+            report([run], output)
+    assert (tmp_path / "mine/report.md").read_text() == "my own words"
+    for _ in range(2):
+        report([run], tmp_path / "all")
+
+
 def test_nothing_to_report_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no finished run"):
         report([tmp_path], tmp_path / "all")

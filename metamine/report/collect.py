@@ -27,8 +27,13 @@ def report(paths: Sequence[Path], output: Path) -> str:
     Runs that differ in nothing but the seed share a row; others are told apart by what they differ
     in. Only runs that were evaluated on the same episodes share a column.
     Returns the table for the terminal, and which runs were left out and why. Raises UsageError if
-    no run is finished, MetamineError if the report cannot be written.
+    no run is finished, or if `output` holds a report.md that no earlier report of many runs put
+    there; MetamineError if the report cannot be written.
     """
+    if (output / "report.md").exists() and not (output / "table.tex").exists():
+        raise UsageError(
+            f"{output}/report.md is not a report of many runs; choose another place by --output"
+        )
     runs, frames, left_out = _finished(paths)
     if not runs:
         raise UsageError(
