@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,6 +14,13 @@ from jaxtyping import install_import_hook
 torch.set_num_threads(1)  # small networks run slower on more, and tests run side by side
 # The shapes and types in annotations are held to at run time, in tests only.
 install_import_hook("metamine", "typechecking.checked")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a test's prepared tables go: not into the user's cache."""
+    monkeypatch.setenv("METAMINE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
 
 
 @pytest.fixture(autouse=True)

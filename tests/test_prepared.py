@@ -54,12 +54,6 @@ def never() -> Prepared:
     raise AssertionError("the cache should have served")
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("METAMINE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.mark.parametrize("kind", ["classification", "regression"])
 def test_a_second_start_gets_equal_tables(kind: str) -> None:
     fresh = Prepared((table("a", 7, 3, kind), table("b", 5, 1, kind)), ("note",))
