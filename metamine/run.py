@@ -169,7 +169,7 @@ class _Job:
         """The validation plan; None, with a warning, where the source has no table for it."""
         plan = self.evaluation.validation_plan(self.source)
         try:
-            plan.digest()
+            next(iter(plan))
         except MetamineError as error:
             log.warning("no validation, so the last checkpoint is evaluated: %s", error)
             return None

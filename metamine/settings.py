@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from metamine.optimizers import MetaOptimizer
 from metamine.protocol import Protocol
 from metamine.sources.base import Source
 
-# Keys that the config's own nodes refer to (`${encoder}`) and that are no field of `Training`.
+# Keys that only the config's own nodes read (`${encoder}`); they are no field of `Training`.
 REFERRED_TO = frozenset({"encoder", "path"})
 # What may differ from the stored config when a run goes on: none of it changes a step already
 # taken.
@@ -71,6 +70,10 @@ def check_same(config: Mapping[str, Any], stored: Any, directory: Path) -> None:
             )
 
 
-def _plain(value: object) -> object:
-    """As it reads back from a file: tuples are lists."""
-    return json.loads(json.dumps(value))
+def _plain(value: Any) -> Any:
+    """As it reads back from a file (tuples are lists), and as it bears on results: baselines take
+    `workers` along, on which no answer depends.
+    """
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items() if key != "workers"}
+    return [_plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

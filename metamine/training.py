@@ -67,7 +67,7 @@ class MetaTraining:
         schedule: Schedule,
         seed: int,
     ) -> None:
-        self.run, self.method, self.optimizer, self.scheduler = run, method, optimizer, scheduler
+        self.method, self.optimizer, self.scheduler = method, optimizer, scheduler
         self.clip, self.source, self.protocol = clip, source, protocol
         self.validation, self.schedule, self.seed = validation, schedule, seed
         self.folder = run / "checkpoints"
@@ -113,9 +113,8 @@ class MetaTraining:
                 self.schedule.chunk_size,
                 after_step,
             )
-        if checkpoint.exists(self.folder):
-            best = checkpoint.load(self.folder, "best", self.device)
-            self.method.load_state_dict(best.method)
+        best = checkpoint.load(self.folder, "best", self.device)
+        self.method.load_state_dict(best.method)
 
     def _batches(self) -> Iterator[tuple[int, Episodes]]:
         for step in range(self.progress.step + 1, self.schedule.steps + 1):

@@ -352,6 +352,18 @@ def test_evaluate_starts_from_the_run_s_config(
     assert jobs[4].config["source"] == OmegaConf.load(conf_dir() / "source/synthetic.yaml")
 
 
+def test_what_a_run_s_nodes_refer_to_can_still_be_changed(
+    command: Metamine, jobs: list[Job]
+) -> None:
+    command("train", "source=tables", "path=here")
+    run = f"run={jobs[0].directory}"
+    assert command("evaluate", run, "path=there", "encoder=mlp").code == 0
+    config = jobs[1].config
+    assert config["source"] == jobs[0].config["source"] | {"path": "there"}
+    assert config["method"]["encoder"] == config["encoder"]
+    assert config["encoder"] == OmegaConf.load(conf_dir() / "encoder/mlp.yaml")
+
+
 def test_a_stranger_s_run_cannot_bring_its_own_code(
     command: Metamine, jobs: list[Job], tmp_path: Path
 ) -> None:

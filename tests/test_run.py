@@ -248,3 +248,7 @@ def test_a_folder_of_tables(tmp_path: Path) -> None:
     held_out = set(results.query("source == 'tables'")["table"])
     assert 1 <= len(held_out) < 6
     assert held_out < {f"t{index}" for index in range(6)}
+
+
+def test_the_number_of_workers_may_change(finished: Path) -> None:
+    assert train_job(config("workers=1"), finished, [], resuming=True) is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,9 @@ from omegaconf import OmegaConf
 from metamine.confdir import conf_dir
 from metamine.errors import UsageError
 
+# Top-level keys that nodes refer to (`${path}`). A run stores its config resolved; unless they
+# refer again, `path=OTHER` would change the key and nothing else.
+_REFERRED_TO = ("encoder", "path", "workers")
 # Not taken over from a directory that somebody else may have made: they could name code to run.
 _DROPPED = ("defaults", "hydra", "trust")
 
@@ -28,6 +31,7 @@ def primary_config(run: Path, words: Sequence[str], folders: Sequence[Path]) -> 
         )
     saved = _load(run / "config.yaml")
     kept = {key: value for key, value in saved.items() if key not in _DROPPED}
+    kept = {key: _referring(value, kept) for key, value in kept.items()}
     defaults: list[str | dict[str, Any]] = ["_self_"]
     for word in words:
         group, _, choice = word.lstrip("+").partition("=")
@@ -48,6 +52,20 @@ def _load(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageError(f"{path} is not a config: it holds no keys")
     return {str(key): value for key, value in content.items()}
+
+
+def _referring(value: Any, top: Mapping[str, Any]) -> Any:
+    """`value` with references in the place of nested keys that repeat a top-level one."""
+    if isinstance(value, list):
+        return [_referring(inner, top) for inner in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: f"${{{key}}}"
+        if key in _REFERRED_TO and key in top and inner == top[key]
+        else _referring(inner, top)
+        for key, inner in value.items()
+    }
 
 
 def _remove(config: dict[str, Any], path: Sequence[str]) -> None:
