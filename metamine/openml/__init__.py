@@ -1,0 +1,1 @@
+"""OpenML: fetched once, checked, and kept in a store that runs read without a network."""
