@@ -27,6 +27,7 @@ class Command(Protocol):
 COMMANDS = {
     "train": "meta-train a method, evaluate it on held-out tables, leave a run directory",
     "evaluate": "evaluate a run's checkpoint, on its own or on other tasks",
+    "prefetch": "fetch OpenML tables into the store that runs read",
     "report": "collect any number of runs into one table, with pictures",
     "list": "list methods, baselines, encoders, sources, experiments or runs",
     "show": "show one run: its status, config, results and files",

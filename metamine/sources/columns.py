@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +107,7 @@ def _codes(column: pd.Series[Any]) -> tuple[Int64[np.ndarray, " M"], tuple[str, 
     """The rank of each value's label among the sorted labels (-1: missing), and the labels."""
     codes, values = pd.factorize(column)
     labels = [_label(value) for value in values]
-    ordered = _sorted(labels)
+    ordered = ordered_labels(labels)
     rank_of = {label: rank for rank, label in enumerate(ordered)}
     rank = np.array([*(rank_of[label] for label in labels), -1], dtype=np.int64)
     return rank[codes], tuple(ordered)
@@ -117,7 +118,8 @@ def _label(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _sorted(labels: list[str]) -> list[str]:
-    """As numbers if all are, so that a file that quotes them gives the same codes."""
+def ordered_labels(labels: Collection[str]) -> list[str]:
+    """Each label once, as numbers if all are: a file that quotes them gives the same codes."""
+    labels = set(labels)
     numeric = all(_NUMBER.fullmatch(label) for label in labels)
-    return sorted(set(labels), key=float) if numeric else sorted(set(labels))
+    return sorted(labels, key=lambda label: (float(label) if numeric else 0, label))

@@ -1,0 +1,346 @@
+"""Fill the store from OpenML: what is there stays, what is missing is fetched, checked, kept."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from filelock import FileLock
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from tqdm import tqdm
+
+from metamine import __version__
+from metamine.errors import MetamineError
+from metamine.openml import store as kept
+from metamine.openml.client import Client, NotThere
+from metamine.openml.datafile import Column, Corrupt
+from metamine.openml.entries import parts_of, write_dataset, write_task
+from metamine.openml.store import Kind
+from metamine.openml.suites import Wanted, wanted_tables
+from metamine.openml.transport import BoundedSession, TooLarge, Unavailable
+from metamine.rundir import cannot_write, write_json
+
+Result = TypeVar("Result")
+Names = list[str | int] | str | int | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `metamine prefetch` is asked for; every key is one of these.
+
+    suite: aliases or ids. tasks, datasets: ids. dest: the store (default: METAMINE_STORE, or the
+    user's data folder). server: of the API, for mirrors. format: "auto" takes Parquet, and ARFF
+    where there is none whose MD5 is known. splits: fetch OpenML's own splits of tasks too.
+    timeout: seconds without a byte. tries: of each request. most_cells: rows x columns of a data
+    set. most_bytes: of one answer.
+    """
+
+    suite: Names
+    tasks: list[PositiveInt] | PositiveInt | None
+    datasets: list[PositiveInt] | PositiveInt | None
+    dest: str | None
+    server: str
+    format: Literal["auto", "parquet", "arff"]
+    splits: bool
+    timeout: PositiveFloat
+    tries: Annotated[int, Field(ge=1, le=10)]
+    most_cells: PositiveInt
+    most_bytes: PositiveInt
+    pause: NonNegativeInt = 1  # seconds before the second try; doubled for each one after
+
+    @property
+    def store(self) -> Path:
+        return kept.store_folder(self.dest)
+
+    def wanted(self) -> list[Wanted]:
+        """Raises UsageError if nothing is asked for, or a suite is not known."""
+        return wanted_tables(
+            _listed(self.suite), _listed(self.tasks), _listed(self.datasets), self.store
+        )
+
+
+@dataclass
+class Summary:
+    """What became of a request."""
+
+    there: int = 0
+    fetched: int = 0
+    failed: dict[str, str] = field(default_factory=dict)  # what -> why
+    bytes: int = 0
+
+    def text(self, store: Path) -> str:
+        lines = [
+            f"{self.fetched} fetched ({self.bytes / 1e6:,.1f} MB), {self.there} were there, "
+            f"{len(self.failed)} failed; store: {store}"
+        ]
+        lines += [f"  {what}: {why}" for what, why in self.failed.items()]
+        if self.failed:
+            lines.append("The same command goes on where this one stopped.")
+        return "\n".join(lines)
+
+
+class Prefetch:
+    """One process that fetches one thing after the other; any number may share a store."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self.store = request.store
+        self.summary = Summary()
+        self.bar: tqdm[Any] | None = None
+        self._client: Client | None = None
+
+    def run(self, wanted: Sequence[Wanted]) -> Summary:
+        """Fetch what is missing. Raises MetamineError only if the store cannot be written."""
+        with tqdm(total=len(wanted), unit=" tables", desc="prefetch", disable=None) as self.bar:
+            for table in wanted:
+                what = f"data set {table.dataset}" if table.task is None else f"task {table.task}"
+                self.bar.set_postfix_str(f"{what}, {self.summary.bytes / 1e6:,.1f} MB")
+                try:
+                    self._table(table)
+                except OSError as error:
+                    raise cannot_write(self.store, error) from error
+                except MetamineError as error:
+                    self.summary.failed[what] = str(error)
+                self.bar.update()
+        return self.summary
+
+    def refresh(self, name: str | int) -> dict[str, Any]:
+        """Take a snapshot of a suite from the server into the store. Raises MetamineError."""
+        with self._scratch("suites", 0):
+            snapshot = self._tried(lambda: self.client.suite(name))
+        now = datetime.now(UTC).date().isoformat()
+        snapshot |= {"collected": now, "provenance": self.request.server}
+        if not str(snapshot["alias"]).replace("-", "").replace("_", "").replace(".", "").isalnum():
+            raise Corrupt(f"the alias of suite {name} is no name: {snapshot['alias']!r}")
+        write_json(self.store / "suites" / f"{snapshot['alias']}.json", snapshot)
+        return snapshot
+
+    @property
+    def client(self) -> Client:
+        """Made when first needed: a store that is complete needs no openml package."""
+        if self._client is None:
+            request, summary = self.request, self.summary
+
+            def count(n: int) -> None:
+                summary.bytes += n
+
+            session = type(
+                "Session",
+                (BoundedSession,),
+                {
+                    "timeout": request.timeout,
+                    "most_bytes": request.most_bytes,
+                    "on_bytes": staticmethod(count),
+                },
+            )
+            scratch = self.store / ".partial"
+            scratch.mkdir(parents=True, exist_ok=True)
+            self._client = Client(request.server, scratch, session)
+        return self._client
+
+    def _table(self, table: Wanted) -> None:
+        dataset = table.dataset
+        if table.task is not None:
+            task = self._have("tasks", table.task)
+            if task is None:
+                facts = self._facts(table.task)
+                self._dataset(facts["dataset"])
+                task = self._task(table.task)
+            dataset = task["dataset"]
+        assert dataset is not None
+        self._dataset(dataset)
+
+    def _facts(self, number: int) -> dict[str, Any]:
+        with self._scratch("tasks", number):
+            return self._tried(lambda: self.client.task(number, splits=False))[0]
+
+    def _task(self, number: int) -> dict[str, Any]:
+        with self._scratch("tasks", number) as scratch:
+            if (task := self._have("tasks", number)) is not None:
+                return task
+            (scratch / "entry").mkdir()
+
+            def fetch() -> None:
+                facts, splits = self.client.task(number, self.request.splits)
+                dataset = kept.read(self._place("datasets", facts["dataset"]), "datasets")
+                parts = None
+                if splits is not None:
+                    parts = parts_of(splits, dataset["rows"], facts["procedure"])
+                write_task(scratch / "entry", parts, facts | self._provenance())
+
+            self._tried(fetch, scratch)
+            self._keep(scratch / "entry", "tasks", number)
+        return kept.read(self._place("tasks", number), "tasks")
+
+    def _dataset(self, number: int) -> None:
+        if self._have("datasets", number) is not None:
+            self.summary.there += 1
+            return
+        with self._scratch("datasets", number) as scratch:
+            if self._have("datasets", number) is not None:  # another process was faster
+                self.summary.there += 1
+                return
+            (scratch / "entry").mkdir()
+            self._tried(lambda: self._fetch(number, scratch), scratch)
+            self._keep(scratch / "entry", "datasets", number)
+        self.summary.fetched += 1
+
+    def _fetch(self, number: int, scratch: Path) -> None:
+        client, found = self.client, self.client.dataset(number)
+        n_rows = client.n_rows(number)
+        n_columns = len(found.features)
+        if n_rows is not None and n_rows * n_columns > self.request.most_cells:
+            raise TooLarge(
+                f"it has {n_rows:,} rows x {n_columns:,} columns, more than "
+                f"most_cells={self.request.most_cells:,}"
+            )
+        columns, form = self._columns(found, scratch)
+        if n_rows is not None and len(columns[0].values) != n_rows:
+            raise Corrupt(
+                f"its file has {len(columns[0].values)} rows where OpenML counts {n_rows}"
+            )
+        left_out = dict.fromkeys(_names(found.ignore_attribute), "ignored by OpenML")
+        left_out |= dict.fromkeys(_names(found.row_id_attribute), "row identifier")
+        write_dataset(
+            scratch / "entry",
+            columns,
+            _names(found.default_target_attribute),
+            left_out,
+            {
+                "id": number,
+                "name": str(found.name),
+                "version": found.version,
+                "licence": found.licence,
+                "creator": found.creator,
+                "citation": found.citation,
+                "source_format": form,
+                "md5": found.md5_checksum,
+                **self._provenance(),
+            },
+        )
+
+    def _columns(self, found: Any, scratch: Path) -> tuple[list[Column], str]:
+        if self.request.format != "arff":
+            try:
+                return self.client.parquet(found, scratch / "data.pq"), "parquet"
+            except FileNotFoundError as error:
+                if self.request.format == "parquet":
+                    raise NotThere(f"there is no Parquet file ({error}); try format=auto") from None
+            except (Corrupt, Unavailable):
+                if self.request.format == "parquet":
+                    raise
+        return self.client.arff(found), "arff"
+
+    def _provenance(self) -> dict[str, Any]:
+        return {
+            "server": self.request.server,
+            "fetched": datetime.now(UTC).isoformat(timespec="seconds"),
+            "openml_version": self.client.version,
+            "metamine_version": __version__,
+        }
+
+    def _tried(self, attempt: Callable[[], Result], scratch: Path | None = None) -> Result:
+        """Try some times, each from a clean scratch folder, with longer and longer pauses."""
+        for number in range(1, self.request.tries + 1):
+            try:
+                return attempt()
+            except (Unavailable, Corrupt) as error:
+                if number == self.request.tries:
+                    tries = f" ({number} tries)" if number > 1 else ""
+                    raise MetamineError(f"{error}{tries}") from error
+                pause = self.request.pause * 2 ** (number - 1) * random.uniform(0.75, 1.25)
+                time.sleep(max(min(pause, 60.0), getattr(error, "wait", 0.0)))
+                if scratch is not None:
+                    _emptied(scratch)
+                    (scratch / "entry").mkdir()
+        raise AssertionError("not reached")
+
+    def _place(self, kind: Kind, number: int) -> Path:
+        return kept.entry_folder(self.store, kind, number)
+
+    def _have(self, kind: Kind, number: int) -> dict[str, Any] | None:
+        try:
+            return kept.read(self._place(kind, number), kind)
+        except FileNotFoundError:
+            return None
+
+    def _keep(self, entry: Path, kind: Kind, number: int) -> None:
+        place = self._place(kind, number)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        entry.rename(place)
+
+    @contextmanager
+    def _scratch(self, kind: str, number: int) -> Iterator[Path]:
+        """An empty folder, which nobody else uses meanwhile, as the cache of the openml package."""
+        scratch = self.store / ".partial" / f"{kind}-{number}"
+        scratch.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(scratch.with_suffix(".lock")):
+            _emptied(scratch)  # a killed process may have left something
+            self.client.use(scratch)
+            try:
+                yield scratch
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+
+
+def verify(store: Path, repair: bool) -> tuple[int, list[str]]:
+    """Read all of the store: how many entries are sound, and a sentence on each that is not.
+
+    repair: take the damaged ones away, so that the next prefetch fetches them anew.
+    """
+    sound, problems = 0, []
+    for kind, name in kept.DESCRIPTION.items():
+        for folder in sorted((store / kind).glob("*/")):
+            try:
+                kept.verify(folder, kind)
+                sound += 1
+            except (MetamineError, OSError) as error:
+                what = f"no {name}" if isinstance(error, FileNotFoundError) else str(error)
+                problems.append(f"{folder}: {what}")
+                if repair:
+                    away = store / ".partial" / f"damaged-{kind}-{folder.name}-{time.time_ns()}"
+                    away.parent.mkdir(parents=True, exist_ok=True)
+                    folder.rename(away)
+    return sound, problems
+
+
+def _emptied(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def _listed(given: Any) -> list[Any]:
+    if given is None:
+        return []
+    return given if isinstance(given, list) else [given]
+
+
+def _names(given: Any) -> list[str]:
+    """Attribute names, which OpenML gives as one text, separated by commas, or as a list."""
+    parts = given if isinstance(given, list) else str(given or "").split(",")
+    return [part.strip() for part in map(str, parts) if part.strip()]
+
+
+def describe_changes(before: dict[str, Any] | None, after: dict[str, Any]) -> str:
+    """What a refreshed snapshot has that the one before had not, and the other way round."""
+    title = f"{after['alias']} (suite {after['id']}): {len(after['entries'])} tables"
+    if before is None:
+        return f"{title}; it was not known before"
+    key = "task" if any(each["task"] for each in after["entries"]) else "dataset"
+    old = {each[key] for each in before["entries"]}
+    new = {each[key] for each in after["entries"]}
+    added, gone = sorted(new - old), sorted(old - new)
+    if not added and not gone:
+        return f"{title}; the same as on {before['collected']}"
+    return (
+        f"{title}; since {before['collected']} added: {json.dumps(added)}, gone: {json.dumps(gone)}"
+    )
