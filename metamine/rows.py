@@ -13,12 +13,26 @@ from metamine.sources.base import Shape
 
 
 def per_class(
-    start_TW: Tensor, count_TW: Tensor, shape: Shape, generator: Generator
+    start_TW: Tensor,
+    count_TW: Tensor,
+    training_TW: Tensor | None,
+    shape: Shape,
+    generator: Generator,
 ) -> tuple[Int64[Tensor, "T N"], Int64[Tensor, "T N"]]:
-    """`shot` support then `query` query rows of every class; each part is shuffled."""
+    """`shot` support then `query` query rows of every class; each part is shuffled.
+
+    training_TW: of each class, how many rows at its start supports come from, and queries not;
+    None: both come from all.
+    """
     n_tasks, way = start_TW.shape
     n_rows = shape.rows_of_class
-    place = ordered_sample(count_TW.flatten(), n_rows, generator)
+    if training_TW is None:
+        place = ordered_sample(count_TW.flatten(), n_rows, generator)
+    else:
+        training, count = training_TW.flatten(), count_TW.flatten()
+        support = ordered_sample(training, n_rows - shape.query, generator)
+        query = ordered_sample(count - training, shape.query, generator)
+        place = torch.cat([support, query + training[:, None]], dim=1)
     row_TWK = place.reshape(n_tasks, way, n_rows) + start_TW[..., None]
     is_query_K = torch.arange(n_rows) >= n_rows - shape.query
     key_TWK = torch.rand(row_TWK.shape, generator=generator) + is_query_K
@@ -27,26 +41,54 @@ def per_class(
 
 
 def altogether(
-    start_TW: Tensor, count_TW: Tensor, shape: Shape, protocol: Protocol, generator: Generator
+    start_TW: Tensor,
+    count_TW: Tensor,
+    training_TW: Tensor | None,
+    shape: Shape,
+    protocol: Protocol,
+    generator: Generator,
 ) -> tuple[Int64[Tensor, "T N"], Int64[Tensor, "T N"]]:
-    """`rows` support then `query` query rows, their classes drawn one row after the other."""
+    """`rows` support then `query` query rows, their classes drawn one row after the other.
+
+    training_TW: as for `per_class`.
+    """
     n_support = shape.rows_of_table - shape.query
-    label_TN = _draw_labels(count_TW, shape.rows_of_table, protocol, generator)
+    if training_TW is None:
+        label_TN = _labels(count_TW, shape.rows_of_table, n_support, protocol, generator)
+        place_TN = _places(label_TN, count_TW, generator)
+    else:
+        test_TW = count_TW - training_TW
+        support_TS = _labels(training_TW, n_support, n_support, protocol, generator)
+        query_TQ = _draw_labels(test_TW, shape.query, protocol, generator)
+        place_TS = _places(support_TS, training_TW, generator)
+        place_TQ = _places(query_TQ, test_TW, generator) + training_TW.gather(1, query_TQ)
+        label_TN = torch.cat([support_TS, query_TQ], dim=1)
+        place_TN = torch.cat([place_TS, place_TQ], dim=1)
+    return label_TN, start_TW.gather(1, label_TN) + place_TN
+
+
+def _labels(
+    count_TW: Tensor, n_rows: int, n_support: int, protocol: Protocol, generator: Generator
+) -> Int64[Tensor, "T N"]:
+    """Labels of `n_rows` rows; a support of one class is drawn again if the protocol says so."""
+    label_TN = _draw_labels(count_TW, n_rows, protocol, generator)
     if protocol.one_class == "redraw":
         several = (count_TW > 0).sum(dim=1) > 1
         for _ in range(_MOST_REDRAWS):
             alone = (label_TN[:, :n_support] == label_TN[:, :1]).all(dim=1) & several
             if n_support < 2 or not alone.any():
                 break
-            label_TN[alone] = _draw_labels(
-                count_TW[alone], shape.rows_of_table, protocol, generator
-            )
+            label_TN[alone] = _draw_labels(count_TW[alone], n_rows, protocol, generator)
+    return label_TN
+
+
+def _places(label_TN: Tensor, count_TW: Tensor, generator: Generator) -> Int64[Tensor, "T N"]:
+    """For each label, another row of its class, counted from the first one of the class."""
     taken_TNW = F.one_hot(label_TN, count_TW.shape[1]).cumsum(dim=1)
     nth_TN = taken_TNW.gather(2, label_TN[..., None])[..., 0] - 1  # the n-th row of its class
-    place = ordered_sample(count_TW.flatten(), shape.rows_of_table, generator)
+    place = ordered_sample(count_TW.flatten(), label_TN.shape[1], generator)
     place_TWN = place.reshape(*count_TW.shape, -1)
-    place_TN = place_TWN.flatten(1).gather(1, label_TN * place_TWN.shape[2] + nth_TN)
-    return label_TN, start_TW.gather(1, label_TN) + place_TN
+    return place_TWN.flatten(1).gather(1, label_TN * place_TWN.shape[2] + nth_TN)
 
 
 # A class of 1% in a support of 5 rows, drawn naturally, is missing 19 times out of 20: enough for

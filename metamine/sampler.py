@@ -48,17 +48,15 @@ def eligible(pack: Pack, shape: Shape) -> Int64[Tensor, " B"]:
 
     With `rows`, whichever classes are drawn must have rows enough, so the smallest must.
     """
-    if pack.kind == "regression":
-        needed = shape.rows_of_class if shape.rows is None else shape.rows_of_table
-        return (pack.class_count[:, 0] >= needed).nonzero()[:, 0]
-    n_usable_B = _usable_BC(pack, shape).sum(dim=1)
+    usable_BC = _usable_BC(pack, shape)
+    n_usable_B = usable_BC.sum(dim=1)
     if shape.rows is None:
-        return (n_usable_B >= shape.way).nonzero()[:, 0]
-    smallest_BC = pack.class_count.where(pack.class_count > 0, torch.iinfo(torch.int64).max)
-    smallest_BC = smallest_BC.sort(dim=1).values[:, : shape.way]
-    is_class_BC = torch.arange(smallest_BC.shape[1]) < n_usable_B[:, None]
-    rows_B = smallest_BC.where(is_class_BC, 0).sum(dim=1)
-    return ((n_usable_B >= 2) & (rows_B >= shape.rows_of_table)).nonzero()[:, 0]
+        return (n_usable_B >= max(shape.way, 1)).nonzero()[:, 0]
+    way = max(shape.way, 1)
+    enough_B = n_usable_B >= min(way, 2)
+    for count_BC, needed in _parts(pack, shape.rows, shape.query):
+        enough_B = enough_B & (_rows_of_smallest(count_BC, usable_BC, way) >= needed)
+    return enough_B.nonzero()[:, 0]
 
 
 def choose_tables(
@@ -99,23 +97,26 @@ def draw(
     classes_TW, n_classes = _choose_classes(pack, tables_T, shape, generator)
     start_TW = pack.class_start[tables_T].gather(1, classes_TW)
     count_TW = pack.class_count[tables_T].gather(1, classes_TW)
-    count_TW = count_TW * (torch.arange(count_TW.shape[1]) < n_classes[:, None].clamp(min=1))
+    chosen_TW = torch.arange(count_TW.shape[1]) < n_classes[:, None].clamp(min=1)
+    count_TW = count_TW * chosen_TW
+    training_TW = None
+    if pack.training_count is not None:
+        training_TW = pack.training_count[tables_T].gather(1, classes_TW) * chosen_TW
     if shape.rows is None:
-        label_TN, row_TN = per_class(start_TW, count_TW, shape, generator)
+        label_TN, row_TN = per_class(start_TW, count_TW, training_TW, shape, generator)
         n_query = start_TW.shape[1] * shape.query
     else:
-        label_TN, row_TN = altogether(start_TW, count_TW, shape, protocol, generator)
+        label_TN, row_TN = altogether(start_TW, count_TW, training_TW, shape, protocol, generator)
         n_query = shape.query
     n_support = row_TN.shape[1] - n_query
     width_T = pack.n_features[tables_T]
-    start_TN = pack.first_cell[tables_T, None] + row_TN * pack.stride[tables_T, None]
     categorical_TF = pack.categorical[tables_T, : int(width_T.max())]
     if protocol.columns is None:
-        x_TNF = _rows(pack.cells, start_TN, int(width_T.max()))
+        x_TNF = pack.rows(tables_T, row_TN, int(width_T.max()))
         mask_TF = torch.arange(x_TNF.shape[2]) < width_T[:, None]
     else:
         column_TF, mask_TF = _choose_columns(width_T, protocol.columns, generator)
-        x_TNF = pack.cells.take(start_TN[..., None] + column_TF[:, None])
+        x_TNF = pack.columns(tables_T, row_TN, column_TF)
         categorical_TF = categorical_TF.gather(1, column_TF)
     if not mask_TF.all():
         x_TNF.masked_fill_(~mask_TF[:, None], 0.0)
@@ -137,8 +138,34 @@ def draw(
     return standardise(episodes, protocol.transductive) if scale else episodes
 
 
-def _usable_BC(pack: Pack, shape: Shape) -> Tensor:
-    return pack.class_count >= shape.rows_of_class
+def _usable_BC(pack: Pack, shape: Shape) -> Bool[Tensor, "B C"]:
+    """Which classes have rows enough to take part."""
+    if shape.rows is None:
+        assert shape.shot is not None
+        parts = _parts(pack, shape.shot, shape.query)
+    else:
+        parts = _parts(pack, 1, 0 if pack.training_count is None else 1)
+    return torch.stack([count_BC >= needed for count_BC, needed in parts]).all(dim=0)
+
+
+def _parts(pack: Pack, n_support: int, n_query: int) -> list[tuple[Int64[Tensor, "B C"], int]]:
+    """The rows that there are to draw from, and how many are to be drawn from them."""
+    if pack.training_count is None:
+        return [(pack.class_count, n_support + n_query)]
+    return [
+        (pack.training_count, n_support),
+        (pack.class_count - pack.training_count, n_query),
+    ]
+
+
+def _rows_of_smallest(
+    count_BC: Int64[Tensor, "B C"], usable_BC: Bool[Tensor, "B C"], way: int
+) -> Int64[Tensor, " B"]:
+    """The rows of the `way` smallest usable classes together."""
+    smallest_BC = count_BC.where(usable_BC, torch.iinfo(torch.int64).max)
+    smallest_BC = smallest_BC.sort(dim=1).values[:, :way]
+    is_class_BC = torch.arange(smallest_BC.shape[1]) < usable_BC.sum(dim=1)[:, None]
+    return smallest_BC.where(is_class_BC, 0).sum(dim=1)
 
 
 def _choose_classes(
@@ -166,14 +193,3 @@ def _choose_columns(
     column_TF = key_TF.topk(int(wanted_T.max()), dim=1).indices
     mask_TF = torch.arange(column_TF.shape[1]) < wanted_T[:, None]
     return column_TF * mask_TF, mask_TF
-
-
-def _rows(
-    cells: Float[Tensor, " V"], start_TN: Int64[Tensor, "T N"], width: int
-) -> Float[Tensor, "T N F"]:
-    """`width` cells from each start on, each row copied in one piece: there is no index per cell.
-
-    A row of a narrow table brings along cells of the next rows, which the caller masks.
-    """
-    x_NF = cells.unfold(0, width, 1).index_select(0, start_TN.flatten())
-    return x_NF.reshape(*start_TN.shape, width)

@@ -158,7 +158,8 @@ class Client:
                 warnings.simplefilter("ignore")
                 yield
         except MetamineError as error:
-            raise type(error)(scrubbed(str(error))) if scrubbed(str(error)) != str(error) else error
+            error.args = (scrubbed(str(error)),)
+            raise
         except exceptions.OpenMLServerException as error:
             if error.code in _NOT_THERE:
                 raise NotThere(f"OpenML has no {what}: {scrubbed(str(error.message))}") from None
