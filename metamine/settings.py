@@ -19,7 +19,9 @@ from metamine.protocol import Protocol
 from metamine.sources.base import Source
 
 # Keys that only the config's own nodes read (`${encoder}`); they are no field of `Training`.
-REFERRED_TO = frozenset({"encoder", "path"})
+REFERRED_TO = frozenset({"encoder", "path", "suite", "tasks", "datasets"})
+# Of these, the ones that only some sources read.
+_OF_SOURCES = {"path": "tables", "suite": "openml", "tasks": "openml", "datasets": "openml"}
 # What may differ from the stored config when a run goes on: none of it changes a step already
 # taken.
 CHANGEABLE = frozenset({"steps", "device", "threads", "workers", "trust"})
@@ -56,8 +58,11 @@ def check_training(config: Mapping[str, Any]) -> None:
     """Raise UsageError unless `config`, plain and resolved, is a sound call of `Training`."""
     check(config, Training, config.get("trust") or (), ignore=REFERRED_TO)
     resolve(config["device"])
-    if config.get("path") is not None and "path" not in config["source"]:
-        raise UsageError(f"path={config['path']} needs a source that reads it: add source=tables")
+    for key, source in _OF_SOURCES.items():
+        if config.get(key) is not None and not _names(config["source"], key):
+            raise UsageError(
+                f"{key}={config[key]} needs a source that reads it: add source={source}"
+            )
 
 
 def check_same(config: Mapping[str, Any], stored: Any, directory: Path) -> None:
@@ -68,6 +73,13 @@ def check_same(config: Mapping[str, Any], stored: Any, directory: Path) -> None:
                 f"{directory} was made with another {key}; going on may change only "
                 f"{', '.join(sorted(CHANGEABLE))}: choose another hydra.run.dir for a new run"
             )
+
+
+def _names(node: Any, key: str) -> bool:
+    """True if a source, or one that it is mixed from, has that key."""
+    if not isinstance(node, Mapping):
+        return False
+    return key in node or any(_names(part, key) for part in (node.get("sources") or {}).values())
 
 
 def _plain(value: Any) -> Any:

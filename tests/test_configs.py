@@ -12,7 +12,7 @@ from metamine.confdir import conf_dir
 from metamine.config import build, check
 from metamine.hydra_app.job import as_plain
 from metamine.hydra_app.resolvers import register_resolvers
-from metamine.settings import Training, check_training
+from metamine.settings import REFERRED_TO, Training, check_training
 
 CONF = conf_dir()
 FILES = sorted(path for path in CONF.glob("[!h]*/**/*.yaml") if path.parent != CONF)
@@ -59,7 +59,7 @@ def test_keys_are_the_constructor_s_arguments(path: Path) -> None:
     assert sound.keys() == parameters.keys()
     twice = [name for name, each in parameters.items() if each.default is not each.empty]
     assert not twice, f"{twice} have a value in the class beside that in the yaml"
-    if "path" not in sound:
+    if not sound.keys() & {"path", "suite"}:
         build(node, where=place)
 
 
@@ -71,7 +71,7 @@ def test_experiments_are_sound(path: Path) -> None:
 def test_every_key_of_the_top_level_is_a_parameter() -> None:
     config = composed()
     check_training(config)
-    known = {key: config[key] for key in config if key not in ("encoder", "path")}
+    known = {key: config[key] for key in config if key not in REFERRED_TO}
     check(known, Training)
 
 

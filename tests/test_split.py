@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metamine.errors import UsageError
-from metamine.sources.split import SPLITS, Folds, Given, Shares, Splitting, check_sides, select
+from metamine.sources.groups import check_sides
+from metamine.sources.split import SPLITS, Folds, Given, Shares, Splitting, select
 
 groups = st.dictionaries(
     st.text("abcdef", min_size=1, max_size=4), st.integers(1, 6), min_size=5, max_size=40
@@ -118,10 +119,10 @@ def test_given_patterns_go_before_the_index() -> None:
 
 def test_a_group_on_two_sides_is_an_error() -> None:
     members = {"heart": ["a", "b"], "iris": ["iris"]}
-    check_sides(members, {"a": "test", "b": "test", "iris": "train"})
-    check_sides(members, {"a": "test"})
+    check_sides(members, {"a": "test", "b": "test", "iris": "train"}, "refuse")
+    check_sides(members, {"a": "test"}, "refuse")
     with pytest.raises(UsageError, match=r"group 'heart' .* two sides .*\(a in train, b in test\)"):
-        check_sides(members, {"a": "train", "b": "test"})
+        check_sides(members, {"a": "train", "b": "test"}, "refuse")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def write(file: Path, first: int, target: str = "target", n: int = 40) -> None:
-    frame = pd.DataFrame(np.arange(first, first + 3.0 * n).reshape(n, 3) ** 1.5, columns=[*"abc"])
+    rng = np.random.default_rng(first)  # another shape for each: these are no twins
+    frame = pd.DataFrame(rng.gamma(rng.uniform(0.2, 3, 3), size=(n, 3)), columns=[*"abc"])
     frame[target] = [*"xyx", "y"] * (n // 4)
     frame.to_csv(file, index=False)
 
@@ -61,6 +62,7 @@ def tables(folder: Path | str | None, **changes: Any) -> Tables:
         "targets": None,
         "text": "refuse",
         "groups": None,
+        "leakage": "refuse",
         "split": Shares(0.6, 0.2, 0.2, 0),
     }
     return Tables(**arguments | changes)
@@ -103,7 +105,7 @@ def test_a_config_builds_the_source(folder: Path) -> None:
     split = {"_target_": "metamine.sources.split.Folds", "folds": 5, "fold": 1, "seed": 0}
     node = {"_target_": "metamine.sources.tables.Tables", "path": str(folder), "split": split}
     node |= {"kind": "classification", "tables": ["t*"], "target": "target", "targets": None}
-    node |= {"text": "refuse", "groups": {"pair": ["t1", "t2"]}}
+    node |= {"text": "refuse", "groups": {"pair": ["t1", "t2"]}, "leakage": "refuse"}
     source = build(node, (), "source")
     assert side_of(source)["t1"] == side_of(source)["t2"]
     with pytest.raises(UsageError, match=r"^source.split.fold: fold is 9|^source.split: fold is 9"):

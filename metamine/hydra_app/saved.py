@@ -13,7 +13,7 @@ from metamine.errors import UsageError
 
 # Top-level keys that nodes refer to (`${path}`). A run stores its config resolved; unless they
 # refer again, `path=OTHER` would change the key and nothing else.
-_REFERRED_TO = ("encoder", "path", "workers")
+_REFERRED_TO = ("encoder", "path", "suite", "tasks", "datasets", "workers")
 # Not taken over from a directory that somebody else may have made: they could name code to run.
 _DROPPED = ("defaults", "hydra", "trust")
 

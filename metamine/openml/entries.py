@@ -11,12 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from metamine.openml.datafile import Column, Corrupt
-from metamine.openml.store import seal
+from metamine.openml.store import TEST, TRAINING, seal
 from metamine.sources.columns import ordered_labels
 from metamine.sources.table import standardised
 from metamine.sources.twins import sketch
-
-TRAINING, TEST = 1, 2  # parts of a split
 
 
 def write_dataset(

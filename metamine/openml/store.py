@@ -29,6 +29,7 @@ from metamine.errors import MetamineError
 Kind = Literal["datasets", "tasks"]
 DESCRIPTION: dict[Kind, str] = {"datasets": "dataset.json", "tasks": "task.json"}
 FORMAT = 1  # of what lies in the store
+TRAINING, TEST = 1, 2  # parts of a split
 
 
 def store_folder(given: str | None = None) -> Path:

@@ -12,7 +12,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from io import BufferedRandom, BufferedReader
 from pathlib import Path
 
@@ -20,6 +20,7 @@ import numpy as np
 import platformdirs
 
 from metamine.sources.table import Table
+from metamine.sources.twins import Twin
 
 _DIGEST_BYTES = 32
 
@@ -28,10 +29,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Prepared:
-    """Tables of one kind, and a sentence on everything that was left out of them."""
+    """Tables of one kind, a sentence on everything that was left out of them, and their twins."""
 
     tables: tuple[Table, ...]
     notes: tuple[str, ...]
+    twins: tuple[Twin, ...] = ()
 
 
 def prepared(place: str, stamp: str, prepare: Callable[[], Prepared]) -> Prepared:
@@ -91,7 +93,8 @@ def _load(file: Path, stamp: str) -> Prepared | None:
             )
         )
         cell, row, column = cell + n_cells, row + n_rows, column + len(features)
-    return Prepared(tuple(tables), tuple(manifest["notes"]))
+    twins = tuple(Twin(*twin) for twin in manifest["twins"])
+    return Prepared(tuple(tables), tuple(manifest["notes"]), twins)
 
 
 def _store(file: Path, stamp: str, result: Prepared) -> None:
@@ -99,6 +102,7 @@ def _store(file: Path, stamp: str, result: Prepared) -> None:
         "stamp": stamp,
         "kind": result.tables[0].kind,
         "notes": result.notes,
+        "twins": [astuple(twin) for twin in result.twins],
         "tables": [
             {
                 "name": table.name,

@@ -143,18 +143,6 @@ class Given(Splitting):
         return dict(given) | cast(dict[str, Split], claimed)
 
 
-def check_sides(members: Mapping[str, Sequence[str]], sides: Mapping[str, Split]) -> None:
-    """Raise UsageError if a group is on two sides of the split."""
-    for group, tables in members.items():
-        side_of = {table: sides[table] for table in tables if table in sides}
-        if len(set(side_of.values())) > 1:
-            where = ", ".join(f"{table} in {side}" for table, side in side_of.items())
-            raise UsageError(
-                f"the group '{group}' is on two sides of the split ({where}); tables of one group "
-                "share data, so put all of them on one side"
-            )
-
-
 def owners(
     names: Collection[str], patterns_of: Mapping[str, Sequence[str]], key: str
 ) -> dict[str, str]:

@@ -16,9 +16,11 @@ from metamine.episode import Kind
 from metamine.errors import UsageError
 from metamine.sources.base import Shape, Source, Split
 from metamine.sources.folder import Entry, entries
+from metamine.sources.groups import Leakage, check_sides, members_of
 from metamine.sources.prepared import Prepared, prepared
-from metamine.sources.split import SPLITS, EmptySplit, Splitting, check_sides
+from metamine.sources.split import SPLITS, EmptySplit, Splitting
 from metamine.sources.table import Pack, Table
+from metamine.sources.twins import sketch, twins
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +36,8 @@ class Tables(Source):
         exceptions: columns `table` and any of `target`, `group`, `split`, `kind`.
     text: "refuse" a table with a column of text or dates, or "drop" the column.
     groups: group -> patterns of the tables that share data, and so must be on the same side;
-        tables with equal cells are put in one group unasked.
+        tables that hold the same data (see twins.py) are put in one group unasked.
+    leakage: "refuse" a split that separates a group, or "warn".
     split: how groups are shared out among train, validation and test.
 
     Raises UsageError or MetamineError, naming the file, for what cannot be read or does not fit.
@@ -51,6 +54,7 @@ class Tables(Source):
         targets: dict[str, str] | None,
         text: Literal["refuse", "drop"],
         groups: dict[str, list[str]] | None,
+        leakage: Leakage,
         split: Splitting,
     ) -> None:
         if path is None:
@@ -60,24 +64,26 @@ class Tables(Source):
         self.name = self.folder.name
         found = entries(self.folder, kind, tables, target, targets or {}, groups or {})
         read = _prepare(found, kind, text, json.dumps([str(self.folder), kind, tables, text]))
-        members = _members(found, read)
+        members = members_of({entry.name: entry.group for entry in found}, read.twins)
         given = {entry.name: entry.side for entry in found if entry.side}
         side_of = split.sides(members, given)
-        check_sides(members, side_of)
+        check_sides(members, side_of, leakage)
         group_of = {name: group for group, names in members.items() for name in names}
         self.tables: dict[Split, list[Table]] = {
             side: [
                 replace(table, group=group_of[table.name])
-                for table in read
+                for table in read.tables
                 if side_of.get(table.name) == side
             ]
             for side in SPLITS
         }
-        unused = [table.name for table in read if table.name not in side_of]
+        unused = [table.name for table in read.tables if table.name not in side_of]
         if unused:
             log.warning("tables that are in no split: %s", ", ".join(unused))
         sizes = ", ".join(f"{len(self.tables[side])} {side}" for side in SPLITS)
-        log.info("%s: %d tables in %d groups: %s", self.folder, len(read), len(members), sizes)
+        log.info(
+            "%s: %d tables in %d groups: %s", self.folder, len(read.tables), len(members), sizes
+        )
         self._packs: dict[Split, Pack] = {}
 
     def pack(self, split: Split, shape: Shape, n_tasks: int, generator: torch.Generator) -> Pack:
@@ -91,8 +97,8 @@ class Tables(Source):
         return self._packs[split]
 
 
-def _prepare(found: Sequence[Entry], kind: Kind, text: str, place: str) -> tuple[Table, ...]:
-    """Read the tables, or take what an earlier run kept in `place` if no file has changed."""
+def _prepare(found: Sequence[Entry], kind: Kind, text: str, place: str) -> Prepared:
+    """Read the tables and look for twins, or take what an earlier run kept if nothing changed."""
 
     def read() -> Prepared:
         # Here, because pandas takes a second to import, which a prepared folder need not wait for.
@@ -100,9 +106,17 @@ def _prepare(found: Sequence[Entry], kind: Kind, text: str, place: str) -> tuple
 
         log.info("reading %d tables of %s", len(found), found[0].file.parent)
         results = [read_table(entry.file, kind, entry.target, text) for entry in found]
+        tables = {table.name: table for table, _ in results}
         return Prepared(
-            tables=tuple(table for table, _ in results),
+            tables=tuple(tables.values()),
             notes=tuple(note for _, notes in results for note in notes),
+            twins=tuple(
+                twins(
+                    {name: sketch(table.x) for name, table in tables.items()},
+                    {name: len(table.x) for name, table in tables.items()},
+                    lambda name: tables[name].x,
+                )
+            ),
         )
 
     stats = [(entry, entry.file.stat()) for entry in found]
@@ -112,28 +126,9 @@ def _prepare(found: Sequence[Entry], kind: Kind, text: str, place: str) -> tuple
     # The rules of preparation are part of what it depends on.
     rules = [
         hashlib.sha256(Path(__file__).with_name(name).read_bytes()).hexdigest()
-        for name in ("reading.py", "columns.py", "table.py", "prepared.py")
+        for name in ("reading.py", "columns.py", "table.py", "prepared.py", "twins.py")
     ]
     result = prepared(place, json.dumps([rules, files]), read)
     for note in result.notes:
         log.info(note)
-    return result.tables
-
-
-def _members(found: Sequence[Entry], read: Sequence[Table]) -> dict[str, list[str]]:
-    """Group -> its tables; groups that hold the same cells become one."""
-    group_of = {entry.name: entry.group for entry in found}
-    first: dict[bytes, str] = {}
-    for table in read:
-        # Targets do not count: the same rows under another question are the same data still.
-        cells = hashlib.sha256(repr(table.x.shape).encode())
-        cells.update(table.x.tobytes())
-        twin = first.setdefault(cells.digest(), table.name)
-        kept, lost = group_of[twin], group_of[table.name]
-        if kept != lost:
-            log.warning("%s and %s hold the same rows and count as one group", twin, table.name)
-            group_of = {name: kept if group == lost else group for name, group in group_of.items()}
-    members: dict[str, list[str]] = {}
-    for name, group in group_of.items():
-        members.setdefault(group, []).append(name)
-    return members
+    return result
