@@ -571,7 +571,7 @@ def _corrupted(body: bytes, *, text: bool) -> bytes:
         changed[at] ^= 0xFF
         return bytes(changed)
     # A digit or letter, so that the change is to a value or name and not to the layout.
-    at = next(i for i in (*range(at, len(body)), *range(at)) if chr(body[i]).isalnum())
+    at = next(i for i in (*range(at, len(body)), *range(at)) if body[i : i + 1].isalnum())
     changed[at] = ord("7" if body[at] != ord("7") else "3")
     return bytes(changed)
 

@@ -60,8 +60,8 @@ def main(words: Sequence[str]) -> int:
             return 1 if problems else 0
     prefetch = Prefetch(request)
     if "--refresh" in flags:
-        names = request.suite if isinstance(request.suite, list) else [request.suite]
-        if names == [None]:
+        names = request.suites
+        if not names:
             raise UsageError("--refresh needs a suite: metamine prefetch suite=99 --refresh")
         for name in names:
             try:
@@ -88,7 +88,8 @@ def complete(request: Sequence[str]) -> int:
 
 def _read(word: str) -> tuple[str, Any]:
     """`key=value` as the value it means: a number, a list, a text."""
-    import yaml
+    from omegaconf import OmegaConf
+    from yaml import YAMLError
 
     from metamine.errors import UsageError
 
@@ -96,10 +97,12 @@ def _read(word: str) -> tuple[str, Any]:
     if not equals:
         raise UsageError(f"'{word}' cannot be read; write key=value, as in suite=OpenML-CC18")
     try:
-        value = yaml.safe_load(f"[{text}]" if "," in text and text[:1] != "[" else text)
-    except yaml.YAMLError:
+        listed = f"[{text}]" if "," in text and text[:1] != "[" else text
+        content = OmegaConf.to_container(OmegaConf.create(f"value: {listed}"))
+    except (YAMLError, ValueError):
         raise UsageError(f"'{word}' cannot be read; lists are written [1,2]") from None
-    if isinstance(value, int) and key in ("timeout",):
+    value = content["value"] if isinstance(content, dict) else None
+    if isinstance(value, int) and key == "timeout":
         value = float(value)
     return key, value
 

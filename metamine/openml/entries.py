@@ -34,7 +34,9 @@ def write_dataset(
         if target not in names:
             raise Corrupt(f"its target '{target}' is none of its columns")
     n_rows = len(columns[0].values)
-    entries, cells, answers = [], [], []
+    entries: list[dict[str, Any]] = []
+    cells: list[np.ndarray] = []
+    answers: list[np.ndarray] = []
     for column in columns:
         feature, missing = column.feature, column.missing
         entry: dict[str, Any] = {

@@ -152,7 +152,8 @@ def _found(store: Path, wanted: Sequence[Wanted], asked: str) -> list[_Entry]:
     entries: dict[tuple[int, str | None], _Entry] = {}
     missing = []
     for table in wanted:
-        task, task_folder, number = None, None, table.dataset
+        task: Mapping[str, Any] | None = None
+        task_folder, number = None, table.dataset
         try:
             if table.task is not None:
                 task_folder = kept.entry_folder(store, "tasks", table.task)
@@ -290,7 +291,11 @@ def _words(
     suites: Iterable[str | int], tasks: Iterable[int] | None, datasets: Iterable[int] | None
 ) -> str:
     """What is asked for, as one types it."""
-    given = {"suite": list(suites), "tasks": list(tasks or ()), "datasets": list(datasets or ())}
+    given: dict[str, list[Any]] = {
+        "suite": list(suites),
+        "tasks": list(tasks or ()),
+        "datasets": list(datasets or ()),
+    }
     return " ".join(
         f"{key}={values[0] if len(values) == 1 and key == 'suite' else values}".replace(", ", ",")
         for key, values in given.items()
