@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import torch
 from pydantic import NonNegativeInt, PositiveInt
 
 from metamine.methods.base import Method
 from metamine.plan import Plan
 from metamine.protocol import Protocol
 from metamine.sources.base import Source, Split
+from metamine.sources.split import EmptySplit
 
 log = logging.getLogger(__name__)
 
@@ -43,26 +45,55 @@ class Evaluation:
             raise ValueError("protocols is empty; name one at least")
 
     def plans(self, own: Source) -> list[Plan]:
-        """The test plans: every protocol on the run's own source, then on the others."""
+        """The test plans: every protocol on the run's own source, then on the others.
+
+        Of an own source of several parts, each part counts as a source.
+        """
+        parts = self._tested(own.parts)
+        taken = {part.name for part in parts}
         others = [each for each in self.also.values() if each.kind == own.kind]
         for other in others:
-            if other.name == own.name:
-                log.info("the held-out source %s is left out: so is the run's own called", own.name)
-        sources = [own, *(other for other in others if other.name != own.name)]
+            if other.name in taken:
+                log.info(
+                    "the held-out source %s is left out: so is the run's own called", other.name
+                )
+        sources = [*parts, *(other for other in others if other.name not in taken)]
         return [
             Plan(source, "test", name, protocol, self.episodes, self.tasks, self.seed)
             for source in sources
             for name, protocol in self.protocols.items()
         ]
 
-    def validation_plan(self, own: Source) -> Plan:
-        """The plan by which the best checkpoint is chosen."""
+    def validation_plans(self, own: Source) -> list[Plan]:
+        """The plans by which the best checkpoint is chosen, one for each part of the source.
+
+        A part may have no table for it.
+        """
         name, protocol = next(iter(self.protocols.items()))
+        episodes, tasks = self.validation_episodes, self.validation_tasks
         split: Split = "validation"
-        return Plan(
-            own, split, name, protocol, self.validation_episodes, self.validation_tasks, self.seed
-        )
+        return [Plan(part, split, name, protocol, episodes, tasks, self.seed) for part in own.parts]
 
     def baselines_for(self, own: Source) -> Mapping[str, Method]:
         """The baselines that can do the source's kind."""
         return {name: each for name, each in self.baselines.items() if own.kind in each.kinds}
+
+    def _tested(self, parts: Sequence[Source]) -> Sequence[Source]:
+        """The parts with a test split; all of them, for the plans to complain, if none has one."""
+        if len(parts) == 1:
+            return parts
+        protocol = next(iter(self.protocols.values()))
+        found, missing = [], []
+        for part in parts:
+            try:
+                if not part.endless:
+                    g = torch.Generator()
+                    part.pack("test", protocol.shape(part.kind, g), 0, g)
+                found.append(part)
+            except EmptySplit as error:
+                missing.append(error)
+        if not found:
+            return parts
+        for each in missing:
+            log.info("not tested: %s", each)
+        return found

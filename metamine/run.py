@@ -32,6 +32,7 @@ from metamine.report.run_report import write_report
 from metamine.rundir import RunDirectory, write_json, write_whole
 from metamine.settings import check_same, check_training
 from metamine.sources.base import Source
+from metamine.sources.leaks import warn_of_leaks
 from metamine.statistics import as_json
 from metamine.training import MetaTraining, Schedule
 
@@ -57,7 +58,10 @@ def train_job(
     run.claim(resuming)
     with run, Interruption() as interruption:
         job.describe(overrides)
-        method, plan = job.method, job.validation_plan()
+        leaks = warn_of_leaks(job.source.training_parts, job.tested)
+        if leaks:
+            run.record(leaks=leaks)
+        method, plans = job.method, job.validation_plans()
         optimizer, scheduler = job.optimizer.over(method.parameters(), config["steps"])
         training = MetaTraining(
             run,
@@ -67,7 +71,7 @@ def train_job(
             job.optimizer.clip,
             job.source,
             job.protocol,
-            plan,
+            plans,
             Schedule(**{field.name: config[field.name] for field in fields(Schedule)}),
             config["seed"],
         )
@@ -135,6 +139,7 @@ class _Job:
             ),
         ]
         self.plans = self.evaluation.plans(self.source)
+        self.tested = list({plan.source.name: plan.source for plan in self.plans}.values())
 
     def describe(self, overrides: list[str]) -> None:
         """Write `config.yaml`, `overrides.json`, and into `run.json` what is run, with what."""
@@ -165,15 +170,21 @@ class _Job:
         method: Method = self._built("method")
         return method.to(self.device)
 
-    def validation_plan(self) -> Plan | None:
-        """The validation plan; None, with a warning, where the source has no table for it."""
-        plan = self.evaluation.validation_plan(self.source)
-        try:
-            next(iter(plan))
-        except MetamineError as error:
-            log.warning("no validation, so the last checkpoint is evaluated: %s", error)
-            return None
-        return plan
+    def validation_plans(self) -> list[Plan]:
+        """The validation plans; none, with a warning, where the source has no table for them."""
+        plans, missing = [], []
+        for plan in self.evaluation.validation_plans(self.source):
+            try:
+                next(iter(plan))
+                plans.append(plan)
+            except MetamineError as error:
+                missing.append(error)
+        for each in missing:
+            if plans:
+                log.info("not validated on: %s", each)
+            else:
+                log.warning("no validation, so the last checkpoint is evaluated: %s", each)
+        return plans
 
     def finish(self, cost: dict[str, float], interruption: Interruption) -> float:
         """Evaluate all learners, write results and report, print the headline."""

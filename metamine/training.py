@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -63,7 +63,7 @@ class MetaTraining:
         clip: float | None,
         source: Source,
         protocol: Protocol,
-        validation: Plan | None,
+        validation: Sequence[Plan],
         schedule: Schedule,
         seed: int,
     ) -> None:
@@ -132,16 +132,20 @@ class MetaTraining:
         self.progress.losses = []
 
     def _validate(self) -> None:
-        """Score the weights on the validation tasks; without any, the latest are the best."""
+        """Score the weights on the validation tasks; without any, the latest are the best.
+
+        Every table counts the same, whichever plan it is of.
+        """
         progress = self.progress
-        if self.validation is None:
+        if not self.validation:
             progress.best_step = progress.step
             return
         name, sign = HEADLINE[self.source.kind]
-        by_table: dict[str, list[float]] = {}
-        for columns in engine.evaluate(self.method, self.validation, self.schedule.chunk_size):
-            for table, value in zip(columns["table"], columns[name], strict=True):
-                by_table.setdefault(table, []).append(value)
+        by_table: dict[tuple[str, str], list[float]] = {}
+        for plan in self.validation:
+            for columns in engine.evaluate(self.method, plan, self.schedule.chunk_size):
+                for table, value in zip(columns["table"], columns[name], strict=True):
+                    by_table.setdefault((plan.source.name, table), []).append(value)
         mean = math.fsum(math.fsum(v) / len(v) for v in by_table.values()) / len(by_table)
         self.journal.write(event="validate", step=progress.step, **{name: mean})
         self._postfix[f"validation {name}"] = f"{mean:.3f}"

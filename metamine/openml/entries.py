@@ -27,12 +27,14 @@ def write_dataset(
     """Fill `folder`, which is empty, with a data set; see store.py for the files.
 
     targets: the columns that are to be predicted. left_out: columns that are not to be used -> why.
-    Raises Corrupt if a target is no column.
+    Raises Corrupt if a target is no column, or named twice.
     """
     names = [column.feature.name for column in columns]
     for target in targets:
         if target not in names:
             raise Corrupt(f"its target '{target}' is none of its columns")
+    if len(set(targets)) != len(targets):
+        raise Corrupt(f"it names a target twice: {', '.join(targets)}")
     n_rows = len(columns[0].values)
     entries: list[dict[str, Any]] = []
     cells: list[np.ndarray] = []

@@ -10,6 +10,7 @@ import torch
 
 from metamine.episode import Kind
 from metamine.sources.table import Pack
+from metamine.sources.twins import Contents
 
 Split = Literal["train", "validation", "test"]
 
@@ -53,6 +54,20 @@ class Source(ABC):
         `generator`, each large enough for `shape`, with exactly `shape.way` classes, named by
         the prior that drew it.
         """
+
+    def contents(self, split: Split) -> dict[str, Contents]:
+        """Table -> what can be compared with other sources' tables; {} if tables are drawn anew."""
+        return {}
+
+    @property
+    def parts(self) -> tuple[Source, ...]:
+        """The sources that are judged one by one: this one, or those that it is made of."""
+        return (self,)
+
+    @property
+    def training_parts(self) -> tuple[Source, ...]:
+        """Those of the parts that are trained on."""
+        return self.parts
 
     @property
     @abstractmethod

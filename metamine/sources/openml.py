@@ -24,7 +24,7 @@ from metamine.sources.families import family_of
 from metamine.sources.groups import Leakage, check_sides, members_of
 from metamine.sources.split import SPLITS, EmptySplit, Splitting, owners, select
 from metamine.sources.table import Pack, Table, standardised
-from metamine.sources.twins import twins
+from metamine.sources.twins import Contents, twins
 
 log = logging.getLogger(__name__)
 
@@ -92,8 +92,12 @@ class OpenML(Source):
             raise UsageError(f"{asked}: none of the {len(found)} tables is for {kind}")
         by_name = {entry.name: entry for entry in found}
         claimed = owners(by_name, groups or {}, "source.groups")
+        self._sketches = {
+            table.name: np.asarray(kept.mapped(by_name[table.name].folder, "sketch.npy"))
+            for table in read
+        }
         same = twins(
-            {table.name: kept.mapped(by_name[table.name].folder, "sketch.npy") for table in read},
+            self._sketches,
             {table.name: len(table.x) for table in read},
             lambda name: np.asarray(kept.mapped(by_name[name].folder, "cells.npy")),
             lambda one, other: by_name[one].family == by_name[other].family,
@@ -126,6 +130,13 @@ class OpenML(Source):
         if split not in self._packs:
             self._packs[split] = Pack.of(self.tables[split])
         return self._packs[split]
+
+    def contents(self, split: Split) -> dict[str, Contents]:
+        """The tables of the split, with the sketches that the store keeps."""
+        return {
+            table.name: Contents(self._sketches[table.name], table.x, table.group)
+            for table in self.tables[split]
+        }
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from metamine.errors import UsageError
 from metamine.sources.base import Shape, Source, Split
 from metamine.sources.split import EmptySplit
 from metamine.sources.table import Pack, Table, standardised
+from metamine.sources.twins import Contents, contents_of
 
 Classification = Literal["iris", "wine", "breast_cancer", "digits"]
 Regression = Literal["diabetes"]
@@ -50,9 +51,17 @@ class Shipped(Source):
             )
         return self._pack
 
+    def contents(self, split: Split) -> dict[str, Contents]:
+        """The tables, compared by their cells."""
+        return contents_of(self._tables) if split == "test" else {}
+
+    @cached_property
+    def _tables(self) -> list[Table]:
+        return [shipped_table(name) for name in self._names]
+
     @cached_property
     def _pack(self) -> Pack:
-        return Pack.of([shipped_table(name) for name in self._names])
+        return Pack.of(self._tables)
 
 
 def shipped_table(name: Classification | Regression) -> Table:

@@ -20,7 +20,7 @@ from metamine.sources.groups import Leakage, check_sides, members_of
 from metamine.sources.prepared import Prepared, prepared
 from metamine.sources.split import SPLITS, EmptySplit, Splitting
 from metamine.sources.table import Pack, Table
-from metamine.sources.twins import sketch, twins
+from metamine.sources.twins import Contents, contents_of, sketch, twins
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +95,10 @@ class Tables(Source):
         if split not in self._packs:
             self._packs[split] = Pack.of(self.tables[split])
         return self._packs[split]
+
+    def contents(self, split: Split) -> dict[str, Contents]:
+        """The tables of the split, compared by their cells."""
+        return contents_of(self.tables[split])
 
 
 def _prepare(found: Sequence[Entry], kind: Kind, text: str, place: str) -> Prepared:

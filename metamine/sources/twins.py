@@ -8,13 +8,15 @@ recoded as several columns, numbers scaled in parts, and tables whose columns ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Float32, Int64
 from scipy.spatial import KDTree
+
+from metamine.sources.table import Table
 
 SKETCHED = 64  # columns of a table that are sketched: the most distinctive
 FEW = 20  # up to so many different values are compared by their shares, whatever they stand for
@@ -40,6 +42,15 @@ class Twin:
     reason: str
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What is compared of a table: its sketch, its cells (may be memory mapped), its group."""
+
+    sketch: Float32[np.ndarray, "_ 18"]
+    cells: Float32[np.ndarray, "_ _"]
+    group: str
+
+
 def sketch(x: Float32[np.ndarray, "M F"]) -> Float32[np.ndarray, "K 18"]:
     """Signatures of the most distinctive columns of a table, which no other encoding changes.
 
@@ -58,6 +69,11 @@ def sketch(x: Float32[np.ndarray, "M F"]) -> Float32[np.ndarray, "K 18"]:
     signatures = np.array(rows, dtype=np.float32).reshape(-1, 18)
     order = np.argsort(-_bits(signatures, 1000, 1000), kind="stable")  # the same for all twins
     return signatures[order[:SKETCHED]]
+
+
+def contents_of(tables: Iterable[Table]) -> dict[str, Contents]:
+    """Table -> its contents."""
+    return {table.name: Contents(sketch(table.x), table.x, table.group) for table in tables}
 
 
 def twins(
