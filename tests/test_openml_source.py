@@ -20,6 +20,7 @@ from metamine.openml.datafile import Column, Feature
 from metamine.openml.entries import TEST, TRAINING, write_dataset, write_task
 from metamine.openml.store import entry_folder
 from metamine.sampler import sample
+from metamine.sources import openml as openml_module
 from metamine.sources import table as table_module
 from metamine.sources.openml import OpenML
 from metamine.sources.split import SPLITS, Folds, Given, Shares
@@ -223,6 +224,26 @@ def test_a_twin_under_an_unknown_id_is_found(store: Path, caplog: pytest.LogCapt
     side_of = {table.name: side for side in SPLITS for table in made.tables[side]}
     assert side_of["another (900100)"] == side_of["made (900002)"]
     assert "made (900002) and another (900100) hold the same rows" in caplog.text
+
+
+def test_what_was_found_is_remembered_for_the_same_tables_only(
+    store: Path, caplog: pytest.LogCaptureFixture, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_dataset(store, 900100, name="another", seed=900002)
+    ids = [*range(900001, 900007), 900100]
+    first = source(store, datasets=ids)
+    assert len(list(cache.glob("*.twins"))) == 1
+    caplog.clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(openml_module, "twins", lambda *_: pytest.fail("looked again"))
+        again = source(store, datasets=ids)
+    assert "hold the same rows" in caplog.text
+    assert names(again) == names(first)
+    (file,) = cache.glob("*.twins")
+    file.write_text("[[1")
+    source(store, datasets=ids)
+    source(store, datasets=ids[:-1])
+    assert len(list(cache.glob("*.twins"))) == 2
 
 
 def test_targets(store: Path) -> None:

@@ -60,11 +60,13 @@ class Request:
     def store(self) -> Path:
         return kept.store_folder(self.dest)
 
+    @property
+    def suites(self) -> list[str | int]:
+        return _listed(self.suite)
+
     def wanted(self) -> list[Wanted]:
         """Raises UsageError if nothing is asked for, or a suite is not known."""
-        return wanted_tables(
-            _listed(self.suite), _listed(self.tasks), _listed(self.datasets), self.store
-        )
+        return wanted_tables(self.suites, _listed(self.tasks), _listed(self.datasets), self.store)
 
 
 @dataclass
@@ -114,8 +116,8 @@ class Prefetch:
 
     def refresh(self, name: str | int) -> dict[str, Any]:
         """Take a snapshot of a suite from the server into the store. Raises MetamineError."""
-        with self._scratch("suites", 0):
-            snapshot = self._tried(lambda: self.client.suite(name))
+        with self._scratch("suites", 0) as scratch:
+            snapshot = self._tried(lambda: self.client.suite(name), scratch)
         now = datetime.now(UTC).date().isoformat()
         snapshot |= {"collected": now, "provenance": self.request.server}
         if not str(snapshot["alias"]).replace("-", "").replace("_", "").replace(".", "").isalnum():
@@ -147,38 +149,41 @@ class Prefetch:
         return self._client
 
     def _table(self, table: Wanted) -> None:
-        dataset = table.dataset
-        if table.task is not None:
-            task = self._have("tasks", table.task)
-            if task is None:
-                facts = self._facts(table.task)
-                self._dataset(facts["dataset"])
-                task = self._task(table.task)
-            dataset = task["dataset"]
-        assert dataset is not None
-        self._dataset(dataset)
+        if table.task is None:
+            assert table.dataset is not None
+            self._dataset(table.dataset)
+            return
+        facts = task = self._have_task(table.task)
+        if facts is None:
+            facts = self._facts(table.task)
+        self._dataset(facts["dataset"])
+        if task is None:
+            self._task(table.task, facts)
 
     def _facts(self, number: int) -> dict[str, Any]:
-        with self._scratch("tasks", number):
-            return self._tried(lambda: self.client.task(number, splits=False))[0]
-
-    def _task(self, number: int) -> dict[str, Any]:
         with self._scratch("tasks", number) as scratch:
-            if (task := self._have("tasks", number)) is not None:
-                return task
-            (scratch / "entry").mkdir()
+            return self._tried(lambda: self.client.task(number, splits=False), scratch)[0]
+
+    def _task(self, number: int, before: dict[str, Any]) -> None:
+        """Fetch a task, whose data set is there. before: what was said of it, without a checksum."""
+        data = kept.read(self._place("datasets", before["dataset"]), "datasets")
+        with self._scratch("tasks", number) as scratch:
+            if self._have_task(number) is not None:
+                return
 
             def fetch() -> None:
                 facts, splits = self.client.task(number, self.request.splits)
-                dataset = kept.read(self._place("datasets", facts["dataset"]), "datasets")
+                if facts != before:
+                    raise Corrupt(f"OpenML gave two different answers for task {number}")
+                if facts["target"] not in [column["name"] for column in data["columns"]]:
+                    raise Corrupt(f"its target '{facts['target']}' is none of the data's columns")
                 parts = None
                 if splits is not None:
-                    parts = parts_of(splits, dataset["rows"], facts["procedure"])
+                    parts = parts_of(splits, data["rows"], facts["procedure"])
                 write_task(scratch / "entry", parts, facts | self._provenance())
 
             self._tried(fetch, scratch)
             self._keep(scratch / "entry", "tasks", number)
-        return kept.read(self._place("tasks", number), "tasks")
 
     def _dataset(self, number: int) -> None:
         if self._have("datasets", number) is not None:
@@ -188,7 +193,6 @@ class Prefetch:
             if self._have("datasets", number) is not None:  # another process was faster
                 self.summary.there += 1
                 return
-            (scratch / "entry").mkdir()
             self._tried(lambda: self._fetch(number, scratch), scratch)
             self._keep(scratch / "entry", "datasets", number)
         self.summary.fetched += 1
@@ -247,9 +251,11 @@ class Prefetch:
             "metamine_version": __version__,
         }
 
-    def _tried(self, attempt: Callable[[], Result], scratch: Path | None = None) -> Result:
+    def _tried(self, attempt: Callable[[], Result], scratch: Path) -> Result:
         """Try some times, each from a clean scratch folder, with longer and longer pauses."""
         for number in range(1, self.request.tries + 1):
+            _emptied(scratch)
+            (scratch / "entry").mkdir()
             try:
                 return attempt()
             except (Unavailable, Corrupt) as error:
@@ -258,9 +264,6 @@ class Prefetch:
                     raise MetamineError(f"{error}{tries}") from error
                 pause = self.request.pause * 2 ** (number - 1) * random.uniform(0.75, 1.25)
                 time.sleep(max(min(pause, 60.0), getattr(error, "wait", 0.0)))
-                if scratch is not None:
-                    _emptied(scratch)
-                    (scratch / "entry").mkdir()
         raise AssertionError("not reached")
 
     def _place(self, kind: Kind, number: int) -> Path:
@@ -272,9 +275,17 @@ class Prefetch:
         except FileNotFoundError:
             return None
 
+    def _have_task(self, number: int) -> dict[str, Any] | None:
+        """None also for a task that was kept without the splits that are asked for now."""
+        task = self._have("tasks", number)
+        lacks = task is not None and self.request.splits and "parts.npy" not in task["files"]
+        return None if lacks else task
+
     def _keep(self, entry: Path, kind: Kind, number: int) -> None:
         place = self._place(kind, number)
         place.parent.mkdir(parents=True, exist_ok=True)
+        if place.exists():  # a task without splits
+            place.rename(entry.with_name("before"))
         entry.rename(place)
 
     @contextmanager

@@ -70,7 +70,8 @@ def read(folder: Path, kind: Kind) -> dict[str, Any]:
     text = (folder / DESCRIPTION[kind]).read_text()
     try:
         content = dict(json.loads(text))
-        sound = content.pop("digest") == _digest(content)
+        digest = content.pop("digest")
+        sound = digest == _digest(content)
     except (ValueError, KeyError):
         sound = False
     if sound:
@@ -86,7 +87,7 @@ def read(folder: Path, kind: Kind) -> dict[str, Any]:
             f"{folder} was written by another version of metamine (format {content['format']}, "
             f"this one reads {FORMAT}); prefetch into another store: dest=FOLDER"
         )
-    return content
+    return content | {"digest": digest}
 
 
 def verify(folder: Path, kind: Kind) -> None:

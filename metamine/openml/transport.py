@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from metamine.errors import MetamineError
 
@@ -53,7 +54,7 @@ class BoundedSession(requests.Session):
                     raise Unavailable(f"{place} answered {response.status_code}", wait)
                 response._content = b"".join(self.pieces(response, place))
                 response._content_consumed = True
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             raise Unavailable(f"{place}: {_why(error)}") from None
         return response
 
@@ -75,7 +76,7 @@ class BoundedSession(requests.Session):
                     for piece in self.pieces(response, place):
                         stream.write(piece)
                 return str(response.headers.get("ETag", "")).strip('"')
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             raise Unavailable(f"{place}: {_why(error)}") from None
 
     def pieces(self, response: requests.Response, place: str) -> Iterator[bytes]:
@@ -84,7 +85,8 @@ class BoundedSession(requests.Session):
         if declared.isdecimal() and int(declared) > self.most_bytes:
             raise TooLarge(f"{place} announces {int(declared):,} bytes: more than is allowed")
         started, received = time.monotonic(), 0
-        for piece in response.iter_content(PIECE):
+        # Not iter_content, which waits until a piece is full, however slowly it fills.
+        while piece := response.raw.read1(PIECE, decode_content=True):
             received += len(piece)
             if received > self.most_bytes:
                 raise TooLarge(f"{place} sends more than {self.most_bytes:,} bytes")
@@ -112,8 +114,8 @@ def scrubbed(text: str) -> str:
     return re.sub(r"(?i)(api_?key=)[^&\s'\"]*", r"\1...", text)
 
 
-def _why(error: requests.RequestException) -> str:
-    if isinstance(error, requests.Timeout):
+def _why(error: requests.RequestException | HTTPError) -> str:
+    if isinstance(error, (requests.Timeout, ReadTimeoutError)):
         return "no answer in time"
     if isinstance(error, requests.ConnectionError):
         return "no connection"

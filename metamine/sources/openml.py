@@ -22,6 +22,7 @@ from metamine.openml.suites import Wanted, wanted_tables
 from metamine.sources.base import Shape, Source, Split
 from metamine.sources.families import family_of
 from metamine.sources.groups import Leakage, check_sides, members_of
+from metamine.sources.remembered import remembered
 from metamine.sources.split import SPLITS, EmptySplit, Splitting, owners, select
 from metamine.sources.table import Pack, Table, standardised
 from metamine.sources.twins import Contents, twins
@@ -96,11 +97,14 @@ class OpenML(Source):
             table.name: np.asarray(kept.mapped(by_name[table.name].folder, "sketch.npy"))
             for table in read
         }
-        same = twins(
-            self._sketches,
-            {table.name: len(table.x) for table in read},
-            lambda name: np.asarray(kept.mapped(by_name[name].folder, "cells.npy")),
-            lambda one, other: by_name[one].family == by_name[other].family,
+        same = remembered(
+            [(table.name, by_name[table.name].description["digest"]) for table in read],
+            lambda: twins(
+                self._sketches,
+                {table.name: len(table.x) for table in read},
+                lambda name: np.asarray(kept.mapped(by_name[name].folder, "cells.npy")),
+                lambda one, other: by_name[one].family == by_name[other].family,
+            ),
         )
         members = members_of(
             {table.name: claimed.get(table.name) or by_name[table.name].family for table in read},
