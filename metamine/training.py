@@ -92,15 +92,17 @@ class MetaTraining:
             self._unread.append(loss)
             bar.update()
             at_end = step == steps
+            stopping = interruption.signum is not None  # one that comes later waits a step
             if step % self.schedule.log_every == 0 or at_end:
                 self._log()
                 bar.set_postfix(self._postfix, refresh=False)
             if step % self.schedule.checkpoint_every == 0 or at_end:
                 self._validate()
                 self._save()
-            elif interruption.signum is not None:
+            elif stopping:
                 self._save()
-            interruption.check()
+            if stopping:
+                interruption.check()
 
         with bar:
             self._postfix: dict[str, str] = {}

@@ -138,7 +138,10 @@ def test_help_and_version_import_nothing_heavy() -> None:
     ("words", "sentence"),
     [
         (["tran"], "there is no command 'tran'; did you mean train?"),
-        (["xyz"], "there is no command 'xyz'; there are train, evaluate, report, list, show"),
+        (
+            ["xyz"],
+            "there is no command 'xyz'; there are train, evaluate, prefetch, report, list, show",
+        ),
         (["seed=1"], "the command must come first, as in: metamine train seed=1"),
         (["-m", "train"], "the command must come first, as in: metamine train -m"),
         (["train", "stepz=3"], "there is no key stepz; did you mean steps?"),
@@ -400,7 +403,7 @@ def test_config_can_be_printed(command: Metamine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("metamine ", {"train", "evaluate", "report", "list", "show"}),
+        ("metamine ", {"train", "evaluate", "prefetch", "report", "list", "show"}),
         ("metamine tr", {"train"}),
         ("metamine train opt", {"optimizer=", "optimizer."}),
         ("metamine train method=", {"method=maml", "method=protonet"}),

@@ -165,7 +165,7 @@ class Prefetch:
             return self._tried(lambda: self.client.task(number, splits=False), scratch)[0]
 
     def _task(self, number: int, before: dict[str, Any]) -> None:
-        """Fetch a task, whose data set is there. before: what was said of it, without a checksum."""
+        """Fetch a task, whose data set is there. before: what was said of it; no checksum tells."""
         data = kept.read(self._place("datasets", before["dataset"]), "datasets")
         with self._scratch("tasks", number) as scratch:
             if self._have_task(number) is not None:
