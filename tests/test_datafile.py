@@ -10,20 +10,21 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from metamine.openml.datafile import Column, Corrupt, Feature, read_arff, read_parquet
+from metamine.openml.datafile import Column, Corrupt, Feature, TooMany, read_arff, read_parquet
 
 NUMBER = Feature("a", "numeric", ())
+MOST = 1000  # cells
 
 
 def by_parquet(folder: Path, feature: Feature, values: Any, kind: pa.DataType) -> list[Any]:
     pq.write_table(pa.table({feature.name: pa.array(values, kind)}), folder / "data.pq")
-    return listed(read_parquet(folder / "data.pq", [feature]))
+    return listed(read_parquet(folder / "data.pq", [feature], MOST))
 
 
 def by_arff(folder: Path, features: list[Feature], text: str, sparse: bool = False) -> list[Column]:
     pytest.importorskip("arff")
     (folder / "data.arff").write_text(text, encoding="utf-8")
-    return read_arff(folder / "data.arff", features, sparse)
+    return read_arff(folder / "data.arff", features, sparse, MOST)
 
 
 def listed(columns: list[Column], at: int = 0) -> list[Any]:
@@ -59,7 +60,7 @@ def test_nominal_values_become_their_levels(
 def test_dictionaries_are_read_by_value(tmp_path: Path) -> None:
     array = pa.DictionaryArray.from_arrays(pa.array([1, 0, None], pa.int8()), ["x", "y"])
     pq.write_table(pa.table({"a": array}), tmp_path / "data.pq")
-    assert listed(read_parquet(tmp_path / "data.pq", [nominal("y", "x")])) == ["y", "x", None]
+    assert listed(read_parquet(tmp_path / "data.pq", [nominal("y", "x")], MOST)) == ["y", "x", None]
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,7 @@ def test_dense_arff(tmp_path: Path) -> None:
 def test_windows_line_ends_are_read_alike(tmp_path: Path) -> None:
     (tmp_path / "data.arff").write_bytes(ARFF.replace("\n", "\r\n").encode())
     pytest.importorskip("arff")
-    one = read_arff(tmp_path / "data.arff", FEATURES, sparse=False)
+    one = read_arff(tmp_path / "data.arff", FEATURES, False, MOST)
     other = by_arff(tmp_path, FEATURES, ARFF)
     assert [listed(one, i) for i in range(5)] == [listed(other, i) for i in range(5)]
 
@@ -184,12 +185,24 @@ def test_a_cut_parquet_file_is_refused(length: int, tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1.0, 2.0]}), file)
     file.write_bytes(file.read_bytes()[:length])
     with pytest.raises(Corrupt, match="its Parquet file cannot be read"):
-        read_parquet(file, [NUMBER])
+        read_parquet(file, [NUMBER], MOST)
 
 
 def test_other_columns_are_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({"b": [1.0], "c": [1.0]}), tmp_path / "data.pq")
     with pytest.raises(Corrupt, match="2 columns where"):
-        read_parquet(tmp_path / "data.pq", [NUMBER])
+        read_parquet(tmp_path / "data.pq", [NUMBER], MOST)
     with pytest.raises(Corrupt, match="'c' is called 'a'"):
-        read_parquet(tmp_path / "data.pq", [Feature("b", "numeric", ()), NUMBER])
+        read_parquet(tmp_path / "data.pq", [Feature("b", "numeric", ()), NUMBER], MOST)
+
+
+def test_tables_of_too_many_cells_are_refused(tmp_path: Path) -> None:
+    """Small files may hold huge tables: long runs of one value, or rows that are left out."""
+    file = tmp_path / "data.pq"
+    pq.write_table(pa.table({"a": [1.0] * 1001}), file)
+    with pytest.raises(TooMany, match=r"1,001 rows x 1 columns, more than most_cells=1,000"):
+        read_parquet(file, [NUMBER], MOST)
+    columns = "".join(f"@attribute c{i} numeric\n" for i in range(600))
+    features = [Feature(f"c{i}", "numeric", ()) for i in range(600)]
+    with pytest.raises(TooMany, match="2 rows x 600 columns"):
+        by_arff(tmp_path, features, f"@relation r\n{columns}@data\n{{0 1}}\n{{1 1}}\n", True)

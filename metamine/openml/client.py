@@ -117,7 +117,7 @@ class Client:
         except NotThere:
             return None
 
-    def parquet(self, dataset: Any, file: Path) -> list[Column]:
+    def parquet(self, dataset: Any, file: Path, most_cells: int) -> list[Column]:
         """The columns by the Parquet file, whose MD5 the server must name (as the ETag).
 
         The package would fetch it over plain HTTP, and check nothing.
@@ -130,9 +130,9 @@ class Client:
             tag = session.download(str(url), file)
         if len(tag) != 32 or md5(file) != tag:
             raise Corrupt(f"the MD5 of {without_query(str(url))} is not what the server says")
-        return read_parquet(file, features_of(dataset))
+        return read_parquet(file, features_of(dataset), most_cells)
 
-    def arff(self, dataset: Any) -> list[Column]:
+    def arff(self, dataset: Any, most_cells: int) -> list[Column]:
         """The columns by the ARFF file, whose MD5 the description must name."""
         if not dataset.md5_checksum:
             raise Corrupt(f"data set {dataset.dataset_id} names no MD5 of its ARFF file")
@@ -141,7 +141,7 @@ class Client:
             sparse = str(found.format).lower() == "sparse_arff"
             if not sparse and str(found.format).lower() != "arff":
                 raise Corrupt(f"its format is {found.format}, neither ARFF nor Sparse_ARFF")
-            return read_arff(Path(found.data_file), features_of(dataset), sparse)
+            return read_arff(Path(found.data_file), features_of(dataset), sparse, most_cells)
 
     @contextlib.contextmanager
     def _guarded(self, what: str) -> Iterator[None]:

@@ -24,6 +24,10 @@ class Corrupt(MetamineError):
     """What the server sent is not what its own descriptions say."""
 
 
+class TooMany(MetamineError):
+    """A table has more cells than allowed."""
+
+
 @dataclass(frozen=True)
 class Feature:
     """A column as features.xml declares it; old lists name no levels of nominal columns."""
@@ -48,9 +52,10 @@ class Column:
         return np.array([value is None for value in self.values], dtype=bool)
 
 
-def read_parquet(file: Path, features: Sequence[Feature]) -> list[Column]:
-    """The columns of a Parquet file. Raises Corrupt."""
+def read_parquet(file: Path, features: Sequence[Feature], most_cells: int) -> list[Column]:
+    """The columns of a Parquet file. Raises Corrupt; TooMany before it is read."""
     try:
+        check_size(pq.read_metadata(file).num_rows, len(features), most_cells)
         table = pq.read_table(file, memory_map=True)
     except (pa.ArrowException, OSError) as error:
         raise Corrupt(f"its Parquet file cannot be read: {_first_line(error)}") from error
@@ -58,8 +63,10 @@ def read_parquet(file: Path, features: Sequence[Feature]) -> list[Column]:
     return [_column(feature, _plain(table.column(index))) for index, feature in enumerate(features)]
 
 
-def read_arff(file: Path, features: Sequence[Feature], sparse: bool) -> list[Column]:
-    """The columns of a dense or sparse ARFF file. Raises Corrupt.
+def read_arff(
+    file: Path, features: Sequence[Feature], sparse: bool, most_cells: int
+) -> list[Column]:
+    """The columns of a dense or sparse ARFF file. Raises Corrupt; TooMany before it is made dense.
 
     In a sparse one, a value that is not written is 0, or the first level of a nominal column.
     """
@@ -72,6 +79,7 @@ def read_arff(file: Path, features: Sequence[Feature], sparse: bool) -> list[Col
             declared = content["attributes"]
             _check_names([name for name, _ in declared], features)
             rows = list(content["data"])
+            check_size(len(rows), len(features), most_cells)
     except (arff.ArffException, UnicodeDecodeError, ValueError, OverflowError) as error:
         raise Corrupt(f"its ARFF file cannot be read: {_first_line(error)}") from error
     columns = []
@@ -107,6 +115,14 @@ _DATE = re.compile(
     r"""^(\s*@attribute\s+(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|\S+))\s+date\b.*$""",
     re.IGNORECASE,
 )
+
+
+def check_size(n_rows: int, n_columns: int, most_cells: int) -> None:
+    """Raise TooMany for a table of too many cells."""
+    if n_rows * n_columns > most_cells:
+        raise TooMany(
+            f"it has {n_rows:,} rows x {n_columns:,} columns, more than most_cells={most_cells:,}"
+        )
 
 
 def _check_names(found: Sequence[str], features: Sequence[Feature]) -> None:

@@ -20,15 +20,20 @@ from tqdm import tqdm
 from metamine import __version__
 from metamine.errors import MetamineError
 from metamine.openml import store as kept
-from metamine.openml.client import Client, NotThere
-from metamine.openml.datafile import Column, Corrupt
+from metamine.openml.client import Client, NotThere, features_of
+from metamine.openml.datafile import Column, Corrupt, check_size
 from metamine.openml.entries import parts_of, write_dataset, write_task
 from metamine.openml.store import Kind
 from metamine.openml.suites import Wanted, wanted_tables
-from metamine.openml.transport import BoundedSession, TooLarge, Unavailable
+from metamine.openml.transport import BoundedSession, Unavailable
 from metamine.rundir import cannot_write, write_json
 
 Result = TypeVar("Result")
+# What is taken from a data set's description besides its features.
+_DESCRIBED = (
+    *("name", "version", "licence", "creator", "citation", "format", "url", "md5_checksum"),
+    *("_parquet_url", "default_target_attribute", "row_id_attribute", "ignore_attribute"),
+)
 Names = list[str | int] | str | int | None
 
 
@@ -198,14 +203,10 @@ class Prefetch:
         self.summary.fetched += 1
 
     def _fetch(self, number: int, scratch: Path) -> None:
-        client, found = self.client, self.client.dataset(number)
+        client, found = self.client, self._described(number, scratch)
         n_rows = client.n_rows(number)
-        n_columns = len(found.features)
-        if n_rows is not None and n_rows * n_columns > self.request.most_cells:
-            raise TooLarge(
-                f"it has {n_rows:,} rows x {n_columns:,} columns, more than "
-                f"most_cells={self.request.most_cells:,}"
-            )
+        if n_rows is not None:
+            check_size(n_rows, len(found.features), self.request.most_cells)
         columns, form = self._columns(found, scratch)
         if n_rows is not None and len(columns[0].values) != n_rows:
             raise Corrupt(
@@ -231,17 +232,33 @@ class Prefetch:
             },
         )
 
+    def _described(self, number: int, scratch: Path) -> Any:
+        """The description and features of a data set, once two answers agree: none has a checksum,
+        and a wrong letter in the name of an ignored column would make a feature of it."""
+        answers = []
+        for folder in (scratch / "again", scratch):
+            folder.mkdir(exist_ok=True)
+            self.client.use(folder)
+            answers.append(self.client.dataset(number))
+        facts, again = (
+            (features_of(each), {name: vars(each)[name] for name in _DESCRIBED}) for each in answers
+        )
+        if facts != again:
+            raise Corrupt(f"two answers about data set {number} differ")
+        return answers[1]
+
     def _columns(self, found: Any, scratch: Path) -> tuple[list[Column], str]:
         if self.request.format != "arff":
             try:
-                return self.client.parquet(found, scratch / "data.pq"), "parquet"
+                file, most = scratch / "data.pq", self.request.most_cells
+                return self.client.parquet(found, file, most), "parquet"
             except FileNotFoundError as error:
                 if self.request.format == "parquet":
                     raise NotThere(f"there is no Parquet file ({error}); try format=auto") from None
             except (Corrupt, Unavailable):
                 if self.request.format == "parquet":
                     raise
-        return self.client.arff(found), "arff"
+        return self.client.arff(found, self.request.most_cells), "arff"
 
     def _provenance(self) -> dict[str, Any]:
         return {
