@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from metamine.openml.datafile import Column, Feature
-from metamine.openml.entries import write_dataset, write_task
 from metamine.openml.store import entry_folder
 from metamine.openml.suites import resolve
+from metamine.prefetch.datafile import Column, Feature
+from metamine.prefetch.entries import write_dataset, write_task
 from metamine.protocol import Protocol
 from metamine.sampler import sample
 from metamine.sources.openml import OpenML

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from metamine.openml.datafile import Column, Corrupt, Feature, TooMany, read_arff, read_parquet
+from metamine.prefetch.datafile import Column, Corrupt, Feature, TooMany, read_arff, read_parquet
 
 NUMBER = Feature("a", "numeric", ())
 MOST = 1000  # cells

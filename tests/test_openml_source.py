@@ -16,9 +16,9 @@ from making import protocol
 from running import config
 
 from metamine.errors import MetamineError, UsageError
-from metamine.openml.datafile import Column, Feature
-from metamine.openml.entries import TEST, TRAINING, write_dataset, write_task
 from metamine.openml.store import entry_folder
+from metamine.prefetch.datafile import Column, Feature
+from metamine.prefetch.entries import TEST, TRAINING, write_dataset, write_task
 from metamine.sampler import sample
 from metamine.sources import openml as openml_module
 from metamine.sources import table as table_module

@@ -37,8 +37,8 @@ from scipy.io.arff import loadarff
 from metamine.commands.prefetch import main
 from metamine.errors import MetamineError, UsageError
 from metamine.openml import store as kept
-from metamine.openml.prefetch import Prefetch, Request, Summary, describe_changes, verify
 from metamine.openml.suites import resolve
+from metamine.prefetch.fetch import Prefetch, Request, Summary, describe_changes, verify
 
 pytest.importorskip("openml")
 # The openml package leaves a file with splits open that it cannot read.
@@ -544,7 +544,7 @@ TOGETHER = """
 import os, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
-from metamine.openml.prefetch import Prefetch, Request
+from metamine.prefetch.fetch import Prefetch, Request
 url, store, rounds = sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
 import openml
 print("ready", flush=True)
@@ -599,8 +599,8 @@ def read_line(process: subprocess.Popen[str]) -> str:
 FORKED = """
 import os, sys, time
 import openml
-from metamine.openml.prefetch import Prefetch, Request
-import metamine.openml.client, metamine.openml.entries
+from metamine.prefetch.fetch import Prefetch, Request
+import metamine.prefetch.client, metamine.prefetch.entries
 url, store = sys.argv[1:]
 for line in sys.stdin:
     child = os.fork()

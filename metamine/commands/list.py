@@ -25,7 +25,7 @@ GROUPS = {
     "evaluations": "evaluation",
     "experiments": "experiment",
 }
-KINDS = (*GROUPS, "runs")
+KINDS = (*GROUPS, "suites", "runs")
 
 
 def main(words: Sequence[str]) -> int:
@@ -39,7 +39,12 @@ def main(words: Sequence[str]) -> int:
     if given.kind not in KINDS:
         hint = did_you_mean(given.kind, KINDS) or f"; there are {', '.join(KINDS)}"
         raise UsageError(f"there are no {given.kind} to list{hint}")
-    rows = runs(given.folder) if given.kind == "runs" else choices(conf_dir() / GROUPS[given.kind])
+    if given.kind == "runs":
+        rows = runs(given.folder)
+    elif given.kind == "suites":
+        rows = suites()
+    else:
+        rows = choices(conf_dir() / GROUPS[given.kind])
     print_columns(rows)
     return 0
 
@@ -79,6 +84,18 @@ def docstring(module: str, name: str) -> str:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return (ast.get_docstring(node) or "").partition("\n")[0]
     return ""
+
+
+def suites() -> list[tuple[str, ...]]:
+    """Alias, id, size and date of each OpenML suite that can be named without a network."""
+    from metamine.openml.store import store_folder
+    from metamine.openml.suites import known
+
+    rows: list[tuple[str, ...]] = [("suite", "id", "tables", "as of")]
+    for suite in known(store_folder()):
+        number = "-" if suite.id is None else str(suite.id)
+        rows.append((suite.alias, number, str(len(suite.entries)), suite.collected))
+    return rows
 
 
 def runs(folder: Path) -> list[tuple[str, ...]]:

@@ -47,8 +47,8 @@ def main(words: Sequence[str]) -> int:
         print(HELP + "\n".join(f"  {key}={_shown(value)}" for key, value in DEFAULTS.items()))
         return 0
     from metamine.config import check
-    from metamine.openml.prefetch import Prefetch, Request, describe_changes, verify
     from metamine.openml.suites import resolve
+    from metamine.prefetch.fetch import Prefetch, Request, describe_changes, verify
 
     given = dict(_read(word) for word in words if not word.startswith("-"))
     check(DEFAULTS | given, Request)

@@ -1,1 +1,1 @@
-"""OpenML: fetched once, checked, and kept in a store that runs read without a network."""
+"""OpenML as runs know it: lists of suites, and the store of tables that prefetch fills."""

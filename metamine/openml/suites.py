@@ -35,11 +35,6 @@ class Suite:
     collected: str  # date
     entries: tuple[Wanted, ...]
 
-    @property
-    def title(self) -> str:
-        number = "" if self.id is None else f", suite {self.id}"
-        return f"{self.alias}{number}, {len(self.entries)} tables as of {self.collected}"
-
 
 def parse(content: dict[str, Any]) -> Suite:
     """A snapshot, as its file has it."""
@@ -51,20 +46,25 @@ def parse(content: dict[str, Any]) -> Suite:
     )
 
 
+def known(store: Path) -> list[Suite]:
+    """The suites that need no network, by alias; those in the store go before the shipped ones."""
+    suites = {each.alias.casefold(): each for each in _snapshots(SHIPPED)}
+    suites |= {each.alias.casefold(): each for each in _snapshots(store / "suites")}
+    return list(suites.values())
+
+
 def resolve(name: str | int, store: Path) -> Suite:
     """A suite by alias or id (also `openml/s/99`), without a network.
 
     What `metamine prefetch --refresh` put into the store goes before what ships with metamine.
     Raises UsageError if neither knows it.
     """
-    known = {each.alias.casefold(): each for each in _snapshots(SHIPPED)}
-    known |= {each.alias.casefold(): each for each in _snapshots(store / "suites")}
     wanted = str(name).casefold()
     number = re.fullmatch(r"(?:openml/s/)?(\d+)", wanted)
-    for suite in known.values():
+    for suite in known(store):
         if suite.alias.casefold() == wanted or (number and suite.id == int(number[1])):
             return suite
-    names = [suite.alias for suite in known.values()]
+    names = [suite.alias for suite in known(store)]
     raise UsageError(
         f"there is no suite '{name}' here{did_you_mean(str(name), names)}; known are "
         f"{', '.join(names)}; any other: metamine prefetch suite={name} --refresh"

@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from tqdm import tqdm
 
 from metamine import __version__
 from metamine.errors import MetamineError
 from metamine.openml import store as kept
-from metamine.openml.client import Client, NotThere, features_of
-from metamine.openml.datafile import Column, Corrupt, check_size
-from metamine.openml.entries import parts_of, write_dataset, write_task
 from metamine.openml.store import Kind
 from metamine.openml.suites import Wanted, wanted_tables
-from metamine.openml.transport import BoundedSession, Unavailable
+from metamine.prefetch.client import Client, NotThere, features_of
+from metamine.prefetch.datafile import Column, Corrupt, check_size
+from metamine.prefetch.entries import parts_of, write_dataset, write_task
+from metamine.prefetch.transport import BoundedSession, Unavailable
 from metamine.rundir import cannot_write, write_json
 
 Result = TypeVar("Result")
@@ -102,6 +103,7 @@ class Prefetch:
         self.store = request.store
         self.summary = Summary()
         self.bar: tqdm[Any] | None = None
+        self._shown, self._shown_at = "", 0.0
         self._client: Client | None = None
 
     def run(self, wanted: Sequence[Wanted]) -> Summary:
@@ -109,7 +111,8 @@ class Prefetch:
         with tqdm(total=len(wanted), unit=" tables", desc="prefetch", disable=None) as self.bar:
             for table in wanted:
                 what = f"data set {table.dataset}" if table.task is None else f"task {table.task}"
-                self.bar.set_postfix_str(f"{what}, {self.summary.bytes / 1e6:,.1f} MB")
+                self._shown = what
+                self._show()
                 try:
                     self._table(table)
                 except OSError as error:
@@ -117,6 +120,7 @@ class Prefetch:
                 except MetamineError as error:
                     self.summary.failed[what] = str(error)
                 self.bar.update()
+        self._clear_up()
         return self.summary
 
     def refresh(self, name: str | int) -> dict[str, Any]:
@@ -138,6 +142,8 @@ class Prefetch:
 
             def count(n: int) -> None:
                 summary.bytes += n
+                if time.monotonic() - self._shown_at > 0.5:
+                    self._show()
 
             session = type(
                 "Session",
@@ -152,6 +158,11 @@ class Prefetch:
             scratch.mkdir(parents=True, exist_ok=True)
             self._client = Client(request.server, scratch, session)
         return self._client
+
+    def _show(self) -> None:
+        self._shown_at = time.monotonic()
+        if self.bar is not None:
+            self.bar.set_postfix_str(f"{self._shown}, {self.summary.bytes / 1e6:,.1f} MB")
 
     def _table(self, table: Wanted) -> None:
         if table.task is None:
@@ -304,8 +315,13 @@ class Prefetch:
         if place.exists():  # a task without splits
             place.rename(entry.with_name("before"))
         entry.rename(place)
+        handle = os.open(place.parent, os.O_RDONLY)
+        try:
+            os.fsync(handle)  # else a power cut could undo the rename
+        finally:
+            os.close(handle)
 
-    @contextmanager
+    @contextlib.contextmanager
     def _scratch(self, kind: str, number: int) -> Iterator[Path]:
         """An empty folder, which nobody else uses meanwhile, as the cache of the openml package."""
         scratch = self.store / ".partial" / f"{kind}-{number}"
@@ -317,6 +333,14 @@ class Prefetch:
                 yield scratch
             finally:
                 shutil.rmtree(scratch, ignore_errors=True)
+
+    def _clear_up(self) -> None:
+        """Remove the scratch folders of processes that were killed once their entry was kept."""
+        for lock in (self.store / ".partial").glob("*.lock"):
+            scratch = lock.with_suffix("")
+            if scratch.is_dir():
+                with contextlib.suppress(Timeout, OSError), FileLock(lock, timeout=0):
+                    shutil.rmtree(scratch)
 
 
 def verify(store: Path, repair: bool) -> tuple[int, list[str]]:

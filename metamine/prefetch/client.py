@@ -10,24 +10,21 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 from xml.parsers.expat import ExpatError
 
 from metamine.errors import MetamineError, UsageError
-from metamine.openml.datafile import Column, Corrupt, Feature, read_arff, read_parquet
-from metamine.openml.transport import (
+from metamine.prefetch.datafile import Column, Corrupt, Feature, read_arff, read_parquet
+from metamine.prefetch.transport import (
     BoundedSession,
-    TooLarge,
     Unavailable,
     md5,
     scrubbed,
     without_query,
 )
 
-SERVER = "https://www.openml.org/api/v1/xml/"
 # Codes of the server that say: there is no such thing, or it is not for you.
 _NOT_THERE = {111, 112, 151, 152, 601, 453, 600}
 
@@ -152,8 +149,8 @@ class Client:
         try:
             with (
                 warnings.catch_warnings(),
-                mock.patch.object(requests, "Session", self.session),
-                mock.patch.dict(os.environ, OPENML_SKIP_PARQUET="true"),
+                _replaced(vars(requests), Session=self.session),
+                _replaced(os.environ, OPENML_SKIP_PARQUET="true"),
             ):
                 warnings.simplefilter("ignore")
                 yield
@@ -196,12 +193,25 @@ def features_of(dataset: Any) -> list[Feature]:
     return features
 
 
+@contextlib.contextmanager
+def _replaced(names: MutableMapping[str, Any], **values: Any) -> Iterator[None]:
+    """Values of a module or of the environment, for a while."""
+    before = {name: names[name] for name in values if name in names}
+    names.update(values)
+    try:
+        yield
+    finally:
+        for name in values:
+            names.pop(name)
+        names.update(before)
+
+
 def _imported(scratch: Path) -> Any:
     """The package, imported without reading or making anything in the user's own folders."""
     logging.getLogger().addHandler(logging.NullHandler())  # else it installs one on stderr
     folders = {name: str(scratch) for name in ("XDG_CONFIG_HOME", "XDG_CACHE_HOME")}
     try:
-        with mock.patch.dict(os.environ, folders | {"OPENML_CACHE_DIR": str(scratch)}):
+        with _replaced(os.environ, **folders, OPENML_CACHE_DIR=str(scratch)):
             import openml
     except ImportError as error:
         raise UsageError(
@@ -209,6 +219,3 @@ def _imported(scratch: Path) -> Any:
         ) from None
     openml.config.set_console_log_level(logging.CRITICAL)
     return openml
-
-
-__all__ = ["SERVER", "Client", "NotThere", "TooLarge", "Unavailable"]

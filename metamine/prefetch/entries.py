@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from metamine.openml.datafile import Column, Corrupt
 from metamine.openml.store import TEST, TRAINING, seal
+from metamine.prefetch.datafile import Column, Corrupt
 from metamine.sources.columns import ordered_labels
 from metamine.sources.table import standardised
 from metamine.sources.twins import sketch
