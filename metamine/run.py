@@ -32,7 +32,7 @@ from metamine.report.run_report import write_report
 from metamine.rundir import RunDirectory, write_json, write_whole
 from metamine.settings import check_same, check_training
 from metamine.sources.base import Source
-from metamine.sources.leaks import warn_of_leaks
+from metamine.sources.leaks import groups, holdings, leaks, leaks_of_run
 from metamine.statistics import as_json
 from metamine.training import MetaTraining, Schedule
 
@@ -58,9 +58,9 @@ def train_job(
     run.claim(resuming)
     with run, Interruption() as interruption:
         job.describe(overrides)
-        leaks = warn_of_leaks(job.source.training_parts, job.tested)
-        if leaks:
-            run.record(leaks=leaks)
+        trained = holdings(job.source.training_parts, "train")
+        found = leaks(trained, holdings(job.tested, "test"))
+        run.record(trained_on=groups(trained), leaks=found)
         method, plans = job.method, job.validation_plans()
         optimizer, scheduler = job.optimizer.over(method.parameters(), config["steps"])
         training = MetaTraining(
@@ -109,7 +109,11 @@ def evaluate_job(
     run.claim(resuming)
     with run, Interruption() as interruption:
         job.describe(overrides)
-        run.record(evaluated={"run": str(of), "checkpoint": which, "step": state.step})
+        trained_on = RunDirectory(of).read().get("trained_on", {})
+        run.record(
+            evaluated={"run": str(of), "checkpoint": which, "step": state.step},
+            leaks=leaks_of_run(trained_on, holdings(job.tested, "test")),
+        )
         return job.finish({}, interruption)
 
 

@@ -1,34 +1,45 @@
-"""Tables that one source trains on and another source holds out."""
+"""Tables that are trained on in one source and held out in another, or in another run."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from metamine.sources.base import Source
-from metamine.sources.twins import twins
+from metamine.sources.base import Source, Split
+from metamine.sources.twins import Contents, twins
 
 log = logging.getLogger(__name__)
 
+# Source -> table -> its contents.
+Holdings = Mapping[str, Mapping[str, Contents]]
 
-def warn_of_leaks(trained: Sequence[Source], tested: Sequence[Source]) -> list[str]:
-    """Say which test tables hold the same data as a training table of another source.
 
-    Within a source, its own split sees to that. By their contents, or by the family that both are
-    in. Returns what it said.
+def holdings(sources: Sequence[Source], split: Split) -> Holdings:
+    """What the sources have in a split; one that draws its tables anew has nothing."""
+    return {source.name: source.contents(split) for source in sources}
+
+
+def groups(held: Holdings) -> dict[str, dict[str, str]]:
+    """Source -> table -> group, as a run keeps it for later evaluations on other tables."""
+    return {
+        source: {name: each.group for name, each in tables.items()}
+        for source, tables in held.items()
+        if tables
+    }
+
+
+def leaks(trained: Holdings, tested: Holdings) -> list[str]:
+    """A sentence on each test table that holds the same data as a training table of another
+    source, by its contents or by the family that both are in. Each is a warning too.
+
+    Within a source, its own split sees to that.
     """
-    seen = {
-        (source.name, name): each
-        for source in trained
-        for name, each in source.contents("train").items()
+    both = {
+        (role, source, name): each
+        for role, held in (("seen", trained), ("held out", tested))
+        for source, tables in held.items()
+        for name, each in tables.items()
     }
-    held_out = {
-        (source.name, name): each
-        for source in tested
-        for name, each in source.contents("test").items()
-    }
-    both = {("seen", *key): each for key, each in seen.items()}
-    both |= {("held out", *key): each for key, each in held_out.items()}
     key_of = {" / ".join(key): key for key in both}
 
     def of_no_interest(one: str, other: str) -> bool:
@@ -41,18 +52,42 @@ def warn_of_leaks(trained: Sequence[Source], tested: Sequence[Source]) -> list[s
         lambda name: both[key_of[name]].cells,
         of_no_interest,
     )
-    pairs = {
-        tuple(sorted((key_of[twin.first], key_of[twin.second]))): twin.reason for twin in found
+    same = {}
+    for twin in found:
+        (_, *held_out), (_, *seen) = sorted((key_of[twin.first], key_of[twin.second]))
+        same[*held_out, *seen] = twin.reason
+    return _said(same | _of_one_group(groups(trained), groups(tested), within_a_source=False))
+
+
+def leaks_of_run(trained: Mapping[str, Mapping[str, str]], tested: Holdings) -> list[str]:
+    """The same for tables that an earlier run trained on, of which only names and groups are kept.
+
+    trained: what `groups` gave then.
+    """
+    return _said(_of_one_group(trained, groups(tested), within_a_source=True))
+
+
+def _of_one_group(
+    trained: Mapping[str, Mapping[str, str]],
+    tested: Mapping[str, Mapping[str, str]],
+    within_a_source: bool,
+) -> dict[tuple[str, ...], str]:
+    return {
+        (source, name, other_source, other): "they are of one group"
+        for source, tables in tested.items()
+        for name, group in tables.items()
+        for other_source, other_tables in trained.items()
+        for other, other_group in other_tables.items()
+        if group == other_group and (within_a_source or source != other_source)
     }
-    for one, trained_on in seen.items():
-        for other, tested_on in held_out.items():
-            if one[0] != other[0] and trained_on.group == tested_on.group:
-                pairs.setdefault((("held out", *other), ("seen", *one)), "they are of one family")
-    said = [
+
+
+def _said(same: Mapping[tuple[str, ...], str]) -> list[str]:
+    sentences = [
         f"{name} of {source} holds the same data as {other} of {other_source}, which is trained on "
         f"({reason}): its scores are not those of an unseen table"
-        for ((_, source, name), (_, other_source, other)), reason in pairs.items()
+        for (source, name, other_source, other), reason in same.items()
     ]
-    for sentence in said:
+    for sentence in sentences:
         log.warning(sentence)
-    return said
+    return sentences
