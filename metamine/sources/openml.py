@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 from pydantic import NonNegativeInt, PositiveInt
 
 from metamine.complaints import did_you_mean
@@ -19,18 +18,19 @@ from metamine.episode import Kind
 from metamine.errors import MetamineError, UsageError
 from metamine.openml import store as kept
 from metamine.openml.suites import Wanted, wanted_tables
-from metamine.sources.base import Shape, Source, Split
+from metamine.sources.base import Split
 from metamine.sources.families import family_of
-from metamine.sources.groups import Leakage, check_sides, members_of
+from metamine.sources.groups import Leakage
+from metamine.sources.held import HeldTables
 from metamine.sources.remembered import remembered
-from metamine.sources.split import SPLITS, EmptySplit, Splitting, owners, select
-from metamine.sources.table import Pack, Table, standardised
+from metamine.sources.split import Splitting, owners, select
+from metamine.sources.table import Table, standardised
 from metamine.sources.twins import Contents, twins
 
 log = logging.getLogger(__name__)
 
 
-class OpenML(Source):
+class OpenML(HeldTables):
     """Tables of OpenML, memory mapped from the store: no network, no openml package.
 
     suite: aliases or ids of suites. tasks, datasets: ids; a data set is taken with its default
@@ -48,8 +48,6 @@ class OpenML(Source):
 
     Raises UsageError or MetamineError that names what is missing and the command that fetches it.
     """
-
-    endless = False
 
     def __init__(
         self,
@@ -75,6 +73,7 @@ class OpenML(Source):
         asked = _words(suites, tasks, datasets)
         if suites and not tasks and not datasets:
             self.name = "+".join(map(str, suites))
+        self.place = self.name
         found = _found(self.store, wanted, asked)
         if tables is not None:
             chosen = select([entry.name for entry in found], tables, "source.tables")
@@ -91,7 +90,7 @@ class OpenML(Source):
         ]
         if not read:
             raise UsageError(f"{asked}: none of the {len(found)} tables is for {kind}")
-        by_name = {entry.name: entry for entry in found}
+        self._entries = by_name = {entry.name: entry for entry in found}
         claimed = owners(by_name, groups or {}, "source.groups")
         self._sketches = {
             table.name: np.asarray(kept.mapped(by_name[table.name].folder, "sketch.npy"))
@@ -102,45 +101,28 @@ class OpenML(Source):
             lambda: twins(
                 self._sketches,
                 {table.name: len(table.x) for table in read},
-                lambda name: np.asarray(kept.mapped(by_name[name].folder, "cells.npy")),
+                self._cells,
                 lambda one, other: by_name[one].family == by_name[other].family,
             ),
         )
-        members = members_of(
-            {table.name: claimed.get(table.name) or by_name[table.name].family for table in read},
+        self.share_out(
+            [replace(table, group=claimed.get(table.name) or table.group) for table in read],
             same,
+            split,
+            {},
+            leakage,
         )
-        side_of = split.sides(members, {})
-        check_sides(members, side_of, leakage)
-        group_of = {name: group for group, names in members.items() for name in names}
-        self.tables: dict[Split, list[Table]] = {
-            side: [
-                replace(table, group=group_of[table.name])
-                for table in read
-                if side_of.get(table.name) == side
-            ]
-            for side in SPLITS
-        }
-        sizes = ", ".join(f"{len(self.tables[side])} {side}" for side in SPLITS)
-        log.info("%s: %d tables in %d groups: %s", self.name, len(read), len(members), sizes)
-        self._packs: dict[Split, Pack] = {}
-
-    def pack(self, split: Split, shape: Shape, n_tasks: int, generator: torch.Generator) -> Pack:
-        """All tables of the split. Raises EmptySplit if there are none."""
-        if not self.tables[split]:
-            raise EmptySplit(
-                f"none of the tables of {self.name} is in the {split} split; see source.split"
-            )
-        if split not in self._packs:
-            self._packs[split] = Pack.of(self.tables[split])
-        return self._packs[split]
 
     def contents(self, split: Split) -> dict[str, Contents]:
         """The tables of the split, with the sketches that the store keeps."""
         return {
-            table.name: Contents(self._sketches[table.name], table.x, table.group)
+            table.name: Contents(self._sketches[table.name], self._cells(table.name), table.group)
             for table in self.tables[split]
         }
+
+    def _cells(self, name: str) -> Float32[np.ndarray, "M F"]:
+        """All that a sketch is about: also a column that is the target here."""
+        return kept.mapped(self._entries[name].folder, "cells.npy")
 
 
 @dataclass(frozen=True)

@@ -10,22 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from metamine.episode import Kind
 from metamine.errors import UsageError
-from metamine.sources.base import Shape, Source, Split
 from metamine.sources.folder import Entry, entries
-from metamine.sources.groups import Leakage, check_sides, members_of
+from metamine.sources.groups import Leakage
+from metamine.sources.held import HeldTables
 from metamine.sources.prepared import Prepared, prepared
-from metamine.sources.split import SPLITS, EmptySplit, Splitting
-from metamine.sources.table import Pack, Table
-from metamine.sources.twins import Contents, contents_of, sketch, twins
+from metamine.sources.split import Splitting
+from metamine.sources.twins import sketch, twins
 
 log = logging.getLogger(__name__)
 
 
-class Tables(Source):
+class Tables(HeldTables):
     """The tables of a folder, read once, then kept prepared in the user's cache.
 
     path: the folder; files other than tables, hidden ones and subfolders are passed over.
@@ -43,8 +40,6 @@ class Tables(Source):
     Raises UsageError or MetamineError, naming the file, for what cannot be read or does not fit.
     """
 
-    endless = False
-
     def __init__(
         self,
         path: str | None,
@@ -61,44 +56,13 @@ class Tables(Source):
             raise UsageError("source=tables needs the folder of the tables: add path=FOLDER")
         self.kind = kind
         self.folder = Path(path).expanduser().resolve()
-        self.name = self.folder.name
+        self.name, self.place = self.folder.name, str(self.folder)
         found = entries(self.folder, kind, tables, target, targets or {}, groups or {})
         read = _prepare(found, kind, text, json.dumps([str(self.folder), kind, tables, text]))
-        members = members_of({entry.name: entry.group for entry in found}, read.twins)
+        group_of = {entry.name: entry.group for entry in found}
         given = {entry.name: entry.side for entry in found if entry.side}
-        side_of = split.sides(members, given)
-        check_sides(members, side_of, leakage)
-        group_of = {name: group for group, names in members.items() for name in names}
-        self.tables: dict[Split, list[Table]] = {
-            side: [
-                replace(table, group=group_of[table.name])
-                for table in read.tables
-                if side_of.get(table.name) == side
-            ]
-            for side in SPLITS
-        }
-        unused = [table.name for table in read.tables if table.name not in side_of]
-        if unused:
-            log.warning("tables that are in no split: %s", ", ".join(unused))
-        sizes = ", ".join(f"{len(self.tables[side])} {side}" for side in SPLITS)
-        log.info(
-            "%s: %d tables in %d groups: %s", self.folder, len(read.tables), len(members), sizes
-        )
-        self._packs: dict[Split, Pack] = {}
-
-    def pack(self, split: Split, shape: Shape, n_tasks: int, generator: torch.Generator) -> Pack:
-        """All tables of the split. Raises EmptySplit if there are none."""
-        if not self.tables[split]:
-            raise EmptySplit(
-                f"none of the tables in {self.folder} is in the {split} split; see source.split"
-            )
-        if split not in self._packs:
-            self._packs[split] = Pack.of(self.tables[split])
-        return self._packs[split]
-
-    def contents(self, split: Split) -> dict[str, Contents]:
-        """The tables of the split, compared by their cells."""
-        return contents_of(self.tables[split])
+        tables_read = [replace(table, group=group_of[table.name]) for table in read.tables]
+        self.share_out(tables_read, read.twins, split, given, leakage)
 
 
 def _prepare(found: Sequence[Entry], kind: Kind, text: str, place: str) -> Prepared:
