@@ -154,10 +154,18 @@ def built(group: str, name: str, *overrides: str, **changes: Any) -> Any:
     return build(_composed(group, name, overrides) | changes)
 
 
-def built_method(method: str, encoder: str, seed: int = 0, **changes: Any) -> Any:
-    """A method of conf/method with an encoder of conf/encoder, freshly initialised."""
+def encoders_of(method: str) -> list[str]:
+    """The encoders that a method can be given: all, or for one that brings its own, the default."""
+    if "${encoder}" in (Path(conf_dir()) / "method" / f"{method}.yaml").read_text():
+        return names_in("encoder")
+    return ["columnwise"]
+
+
+def built_method(method: str, encoder: str | None = None, seed: int = 0, **changes: Any) -> Any:
+    """A method of conf/method, freshly initialised; with an encoder of conf/encoder or its own."""
     torch.manual_seed(seed)
-    return built("method", method, f"+encoder={encoder}", **changes)
+    config = _composed_training(method, encoder)
+    return build(config["method"] | changes)
 
 
 @cache
@@ -165,3 +173,11 @@ def _composed(group: str, name: str, overrides: tuple[str, ...]) -> dict[str, An
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
         config = compose(overrides=[f"+{group}={name}", *overrides])
     return dict(OmegaConf.to_container(config, resolve=True)[group])  # type: ignore[call-overload,index]
+
+
+@cache
+def _composed_training(method: str, encoder: str | None) -> dict[str, Any]:
+    chosen = [f"method={method}", "~evaluation"]  # which takes long to compose
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = compose("train", chosen + ([f"encoder={encoder}"] if encoder else []))
+    return dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]

@@ -19,14 +19,14 @@ def by_hand(maml: MAML, batch: Episodes) -> Tensor:
     for task in range(batch.n_tasks):
         one = batch[task : task + 1]
         n_outputs = one.support.n_outputs
-        blocks = one.support.x.shape[2] if maml.encoder.per_column else 1
-        phi = dict(maml.encoder.named_parameters())
-        phi["head"] = (maml.head.repeat(blocks) / blocks**0.5).expand(n_outputs, -1)
-        phi["bias"] = maml.bias.expand(n_outputs)
+        blocks = one.support.x.shape[2] if maml.network.encoder.per_column else 1
+        phi = dict(maml.network.encoder.named_parameters())
+        phi["head"] = (maml.network.head.repeat(blocks) / blocks**0.5).expand(n_outputs, -1)
+        phi["bias"] = maml.network.bias.expand(n_outputs)
 
         def outputs(phi: dict[str, Tensor], x: Tensor, one: Episodes = one) -> Tensor:
             encoder = {name: p for name, p in phi.items() if name not in ("head", "bias")}
-            z = functional_call(maml.encoder, encoder, (one.support, x))[0]
+            z = functional_call(maml.network.encoder, encoder, (one.support, x))[0]
             return z @ phi["head"].T + phi["bias"]
 
         def loss(out: Tensor, y: Tensor) -> Tensor:
@@ -62,7 +62,7 @@ def test_meta_gradient_equals_hand_loop(
     changes = {"first_order": first_order, "inner_lr": 0.1, "inner_steps": 3, "inner_clip": clip}
     maml = built_method("maml", encoder, **changes)
     maml.double()
-    torch.nn.init.normal_(maml.bias)
+    torch.nn.init.normal_(maml.network.bias)
     batch = episodes(kind, n_tasks=3, dtype=torch.float64)
     ours, theirs = maml.loss(batch), by_hand(maml, batch)
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)

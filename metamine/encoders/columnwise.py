@@ -35,6 +35,7 @@ class Columnwise(Encoder):
     """
 
     per_column: ClassVar[bool] = True
+    any_column_order = True
 
     def __init__(self, hidden: PositiveInt, width: PositiveInt) -> None:
         super().__init__()
@@ -47,7 +48,8 @@ class Columnwise(Encoder):
         nn.init.zeros_(self.weight.weight)
         nn.init.constant_(self.weight.bias, math.log(math.e - 1))  # softplus of it is 1
 
-    def forward(self, support: Support, x: Float[Tensor, "T N F"]) -> Float[Tensor, "T N D"]:
+    def forward(self, support: Support, x: Float[Tensor, "T N F"] | None) -> Float[Tensor, "T N D"]:
+        x = support.x if x is None else x
         column_TFH = self._columns(support)
         missing_TNF1 = x.isnan().to(x)[..., None]
         x_TNF1 = x.nan_to_num()[..., None]

@@ -21,8 +21,9 @@ class Linear(nn.Linear):
     def forward(self, x: Float[Tensor, "T ... I"]) -> Float[Tensor, "T ... O"]:
         if self.weight.dim() == 2:
             return F.linear(x, self.weight, self.bias)
-        rows = x.flatten(1, -2)
-        out = torch.baddbmm(self.bias[:, None], rows, self.weight.mT)
+        rows, turned = x.flatten(1, -2), self.weight.mT
+        bias = self.bias
+        out = rows @ turned if bias is None else torch.baddbmm(bias[:, None], rows, turned)
         return out.unflatten(1, x.shape[1:-1])
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import NonNegativeInt, PositiveInt
 from torch import Tensor, cat, nn
 
 from metamine.encoders.base import Encoder
 from metamine.encoders.layers import mlp
+from metamine.encoders.subsets import column_order, dealt, dealt_mask, mean_over_subsets
 from metamine.episode import Support
 
 
@@ -17,14 +17,17 @@ class MLP(Encoder):
 
     Inputs are scaled by sqrt(max_features / columns), so that narrow and wide tables arrive with
     the same norm (cf. Hollmann et al. 2023, "TabPFN", section 4), beside a flag for each missing
-    cell. A table wider than `max_features` is read that many columns at a time, and the embeddings
-    averaged. The order of columns matters to this encoder.
+    cell. A table wider than `max_features` is read in several subsets of its columns, and the
+    embeddings averaged. The order of columns matters to this encoder.
 
     max_features: columns read at once.
     hidden: width of the hidden layers; depth: how many there are.
     width: of the embedding.
     layer_norm: normalise the hidden layers (never across rows).
     """
+
+    max_features: int
+    any_column_order = False
 
     def __init__(
         self,
@@ -39,17 +42,14 @@ class MLP(Encoder):
         self.net = mlp(2 * max_features, *[hidden] * depth, width, layer_norm=layer_norm)
         self.last = nn.ReLU() if depth else nn.Identity()
 
-    def forward(self, support: Support, x: Float[Tensor, "T N F"]) -> Float[Tensor, "T N D"]:
-        missing_TNGK = self._grouped(x.isnan().to(x))
-        x_TNGK = self._grouped(x.nan_to_num())
-        columns_TGK = self._grouped(support.feature_mask.to(x))
-        columns_TG1 = columns_TGK.sum(dim=-1, keepdim=True)
-        scale_TG1 = (self.max_features / columns_TG1.clamp(min=1)).sqrt()
+    def forward(self, support: Support, x: Float[Tensor, "T N F"] | None) -> Float[Tensor, "T N D"]:
+        x = support.x if x is None else x
+        size = self.max_features
+        order_TF = column_order(support, size)
+        real_TGK = dealt_mask(support, order_TF, size)
+        missing_TNGK = dealt(x.isnan().to(x), order_TF, size)
+        x_TNGK = dealt(x.nan_to_num(), order_TF, size)
+        columns_TG1 = real_TGK.sum(dim=-1, keepdim=True)
+        scale_TG1 = (size / columns_TG1.clamp(min=1)).sqrt()
         z_TNGD = self.last(self.net(cat([x_TNGK * scale_TG1[:, None], missing_TNGK], dim=-1)))
-        real_TG1 = (columns_TG1 > 0).to(x)  # narrow tables beside wide ones have empty groups
-        share_TG1 = real_TG1 / real_TG1.sum(dim=1, keepdim=True).clamp(min=1)
-        return (z_TNGD * share_TG1[:, None]).sum(dim=2)
-
-    def _grouped(self, values: Float[Tensor, "... F"]) -> Float[Tensor, "... G K"]:
-        short = -values.shape[-1] % self.max_features
-        return F.pad(values, (0, short)).unflatten(-1, (-1, self.max_features))
+        return mean_over_subsets(z_TNGD, real_TGK)

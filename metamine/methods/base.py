@@ -7,16 +7,24 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
+from metamine.encoders.base import Encoder
 from metamine.episode import Episodes, Kind, Support
 
 
 class Method(nn.Module, ABC):
-    """A learner of learners; meta-training updates its parameters. Subclasses are final."""
+    """A learner of learners; meta-training updates its parameters. Subclasses are final.
+
+    What a learner claims, and tests hold it to. Where it claims less, the thing matters to single
+    answers, though on average over tasks it does not, since episodes come in random order.
+    """
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"classification", "regression"})
+    any_support_order: ClassVar[bool] = True  # the order of support rows changes no answer
+    any_class_names: ClassVar[bool] = True  # nor do the names of classes, if not to its encoder
+    any_column_order: ClassVar[bool] = True  # nor does the order of columns, likewise
 
     @abstractmethod
     def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
@@ -30,6 +38,13 @@ class Method(nn.Module, ABC):
     def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
         """Meta-training objective: mean query loss, unless the method has its own."""
         return query_loss(self.predict(episodes.support, episodes.query_x), episodes)
+
+    def column_subsets(self, support: Support) -> Int64[Tensor, " T"]:
+        """In how many subsets of its columns each table is read; 1, unless it is too wide."""
+        width_T = support.feature_mask.sum(dim=1)
+        sizes = [each.max_features for each in self.modules() if isinstance(each, Encoder)]
+        limits = [size for size in sizes if size is not None]
+        return -(-width_T // min(limits)) if limits else torch.ones_like(width_T)
 
     def falls_back(self, support: Support) -> Bool[Tensor, " T"]:
         """Tasks that this learner cannot learn and answers in a simpler way, which it states."""

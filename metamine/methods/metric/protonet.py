@@ -20,8 +20,11 @@ class ProtoNet(Method):
 
         c_k = mean of f(x_i) over y_i = k,    p(y = k | x) = softmax_k(-||f(x) - c_k||^2)
 
-    f is `encoder`. The squared distance is the paper's; ||f(x)||^2 is left out, being the same for
-    every class.
+    The squared distance is the paper's; ||f(x)||^2 is left out, being the same for every class.
+
+    encoder: f.
+
+    Good for fast training and answers at any number of classes; the first to try.
     """
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"classification"})
@@ -31,7 +34,7 @@ class ProtoNet(Method):
         self.encoder = encoder
 
     def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
-        z_TSD, z_TQD = self.encoder(support, support.x), self.encoder(support, query_x)
+        z_TSD, z_TQD = self.encoder(support, None), self.encoder(support, query_x)
         member_TSC = support.member_TSC.to(z_TSD)
         share_TSC = member_TSC / member_TSC.sum(dim=1, keepdim=True).clamp(min=1)
         prototype_TCD = share_TSC.mT @ z_TSD
