@@ -53,7 +53,7 @@ def evaluate(
 ) -> Iterator[dict[str, list]]:  # type: ignore[type-arg]
     """Adapt to and answer each planned batch; yield its scores as columns, one value an episode.
 
-    Columns: `table`, `episode`, `fallback`, and those of `metrics.score`.
+    Columns: `table`, `episode`, `fallback`, `column_subsets`, and those of `metrics.score`.
     """
     device = device_of(method)
     method.eval()
@@ -68,6 +68,7 @@ def evaluate(
                 "table": list(batch.tables[tasks]),
                 "episode": list(batch.numbers[tasks]),
                 "fallback": method.falls_back(support).tolist(),
+                "column_subsets": method.column_subsets(support).tolist(),
                 **{name: value.tolist() for name, value in scores.items()},
             }
     method.train()

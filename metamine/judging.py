@@ -35,8 +35,8 @@ def judge(
 ) -> pd.DataFrame:
     """One row for each learner x source x protocol x table x episode.
 
-    Columns: method, role, source, protocol, table, episode, seed (of the run), fallback, and the
-    metrics of `metrics.score`. Raises Interrupted between batches.
+    Columns: method, role, source, protocol, table, episode, seed (of the run), fallback,
+    column_subsets, and the metrics of `metrics.score`. Raises Interrupted between batches.
     """
     total = len(learners) * len(plans)
     frames = []
@@ -56,6 +56,7 @@ def judge(
                         )
                     )
                 bar.update()
-    first = ["method", "role", "source", "protocol", "table", "episode", "seed", "fallback"]
+    first = ["method", "role", "source", "protocol", "table", "episode", "seed"]
+    first += ["fallback", "column_subsets"]
     results = pd.concat(frames, ignore_index=True)
     return results[first + [name for name in results.columns if name not in first]]

@@ -15,7 +15,8 @@ from metamine.bootstrap import Array, Ids, bootstrap
 
 COLUMN = ["source", "protocol"]  # what is looked at apart from all else: a column of the headline
 BINS = ["bin_count", "bin_confidence", "bin_correct"]  # 10 numbers each; see metrics
-NOT_METRICS = frozenset({"method", "role", *COLUMN, "table", "episode", "fallback", "seed", *BINS})
+ABOUT_THE_EPISODE = ["table", "episode", "fallback", "column_subsets", "seed"]
+NOT_METRICS = frozenset({"method", "role", *COLUMN, *ABOUT_THE_EPISODE, *BINS})
 
 
 @dataclass(frozen=True)

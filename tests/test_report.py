@@ -119,6 +119,15 @@ Accuracy (higher is better), 5-shot
 new ones); fallbacks: LDA 2."""
 
 
+def test_tables_read_in_subsets_of_columns_are_named() -> None:
+    results = _results().assign(column_subsets=1)
+    assert headline(results, {"synthetic/5-shot": "0123456789abcdef"}) == GOLDEN
+    wide = (results["table"] == "wine") & (results["method"] == "MAML")
+    results.loc[wide, "column_subsets"] = 3
+    note = headline(results, {}).splitlines()[-1]
+    assert note.endswith("; tables read in subsets of columns: MAML 1 (up to 3 subsets).")
+
+
 def test_the_numbers_of_the_headline_are_those_of_the_statistics() -> None:
     results = _results()
     row = summarise(results).query("source == 'synthetic' and method == 'kNN'").iloc[0]

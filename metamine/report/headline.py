@@ -70,7 +70,7 @@ def _headline(results: pd.DataFrame, metric: str, plan_hash: Mapping[str, str]) 
         here, column = at(results, source, protocol), at(summary, source, protocol)
         columns.append((name, _cells(here, column, metric)))
         single_tables.append(_single_tables(here, metric))
-        notes.append(_note(name, column, plan_hash.get(f"{source}/{protocol}")))
+        notes.append(_note(name, column, plan_hash.get(f"{source}/{protocol}"), _subsets(here)))
     for more in single_tables:
         if _width([*columns, *more], methods) <= WIDEST:
             columns += more
@@ -106,7 +106,19 @@ def _single_tables(results: pd.DataFrame, metric: str) -> list[Column]:
     ]
 
 
-def _note(name: str, summary: pd.DataFrame, plan: str | None) -> str:
+def _subsets(results: pd.DataFrame) -> str:
+    """Methods that read wide tables in subsets of columns, and for how many tables."""
+    if "column_subsets" not in results:  # runs of earlier versions
+        return ""
+    cut = results[results["column_subsets"] > 1].groupby("method")
+    counts = [
+        f"{method} {tables['table'].nunique()} (up to {tables['column_subsets'].max()} subsets)"
+        for method, tables in cut
+    ]
+    return f"; tables read in subsets of columns: {', '.join(counts)}" if counts else ""
+
+
+def _note(name: str, summary: pd.DataFrame, plan: str | None, subsets: str) -> str:
     """What a column rests on, and what is to be said against it."""
     most = summary[["n_tables", "n_episodes", "n_seeds"]].max()
     note = f"{name}: {most['n_tables']} tables, {most['n_episodes']} episodes"
@@ -120,7 +132,7 @@ def _note(name: str, summary: pd.DataFrame, plan: str | None) -> str:
     if fell_back:
         counts = (f"{row['method']} {row['n_fallbacks']}" for row in fell_back)
         note += f"; fallbacks: {', '.join(counts)}"
-    return note + "."
+    return note + subsets + "."
 
 
 def _rows(columns: Sequence[Column], methods: Sequence[str]) -> list[list[str]]:
