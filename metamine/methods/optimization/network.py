@@ -67,7 +67,10 @@ class Network(nn.Module):
         self, phi: Weights, support: Support, x: Float[Tensor, "T N F"] | None
     ) -> Float[Tensor, "T N C"]:
         """Answers for rows (None: the support's own) with the weights phi."""
-        z_TND = self.embed(phi, support, x)
+        return self.read(phi, self.embed(phi, support, x))
+
+    def read(self, phi: Weights, z_TND: Float[Tensor, "T N D"]) -> Float[Tensor, "T N C"]:
+        """The head's answers for embedded rows."""
         return torch.baddbmm(phi["bias"][:, None], z_TND, phi["head"].mT)
 
     def losses(self, phi: Weights, support: Support) -> Float[Tensor, " T"]:
