@@ -1,0 +1,1 @@
+"""Meta-learners whose network generates, or is, the task's model."""
