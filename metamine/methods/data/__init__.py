@@ -1,0 +1,1 @@
+"""Meta-learners that make their own tasks, or learn from the description of tasks."""
