@@ -10,6 +10,7 @@ import torch
 from pydantic import NonNegativeInt, PositiveInt
 
 from metamine.methods.base import Method
+from metamine.methods.baseline.base import Baseline
 from metamine.plan import Plan
 from metamine.protocol import Protocol
 from metamine.sources.base import Source, Split
@@ -28,7 +29,8 @@ class Evaluation:
     validation_episodes, validation_tasks: likewise, for choosing the best checkpoint; the first
         protocol and the run's own source are used.
     also: held-out sources beside the test split of the run's own; those of another kind are left
-    out. baselines: what every method is compared with; those that cannot do the kind are left out.
+    out. baselines: what every method is compared with; those that cannot do the kind are left out,
+        and those that lack something on this machine.
     """
 
     seed: NonNegativeInt
@@ -75,7 +77,20 @@ class Evaluation:
         return [Plan(part, split, name, protocol, episodes, tasks, self.seed) for part in own.parts]
 
     def baselines_for(self, own: Source) -> Mapping[str, Method]:
-        """The baselines that can do the source's kind."""
+        """The baselines that can do the source's kind, and can do it here."""
+        absent = self.absent_for(own)
+        return {name: each for name, each in self._able(own).items() if name not in absent}
+
+    def absent_for(self, own: Source) -> Mapping[str, str]:
+        """What the other baselines that can do the source's kind lack on this machine."""
+        lacking = {
+            name: each.missing(own.kind)
+            for name, each in self._able(own).items()
+            if isinstance(each, Baseline)
+        }
+        return {name: reason for name, reason in lacking.items() if reason is not None}
+
+    def _able(self, own: Source) -> Mapping[str, Method]:
         return {name: each for name, each in self.baselines.items() if own.kind in each.kinds}
 
     def _tested(self, parts: Sequence[Source]) -> Sequence[Source]:

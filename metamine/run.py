@@ -134,6 +134,9 @@ class _Job:
                 f"{type(self.method).__name__} cannot do {self.source.kind}, which "
                 f"source={self.source.name} asks for; choose another method or source"
             )
+        self.absent = self.evaluation.absent_for(self.source)
+        for name, reason in self.absent.items():
+            log.info("the baseline %s is left out: %s", name, reason)
         self.learners = [
             Learner(type(self.method).__name__, "meta", self.method),
             Learner("from scratch", "from scratch", self.new_method("from scratch")),
@@ -161,11 +164,13 @@ class _Job:
             choices={
                 "source": self.source.name,
                 "method": type(self.method).__name__,
+                "family": _family(self.method),
                 **({"encoder": _class_name(config["encoder"])} if "encoder" in config else {}),
             },
             parameters=sum(each.numel() for each in self.method.parameters()),
             plan_hash={_key(plan): plan.digest() for plan in self.plans},
             skipped={_key(plan): skipped for plan in self.plans if (skipped := plan.skipped())},
+            absent=dict(self.absent),
         )
 
     def new_method(self, purpose: str) -> Method:
@@ -218,6 +223,12 @@ class _Job:
 
 def _key(plan: Plan) -> str:
     return f"{plan.source.name}/{plan.protocol_name}"
+
+
+def _family(method: Method) -> str:
+    """The folder of metamine/methods that a method lies in; "other" for those of other packages."""
+    package, *folders = type(method).__module__.split(".")
+    return folders[1] if package == "metamine" and folders[:1] == ["methods"] else "other"
 
 
 def _class_name(node: Mapping[str, Any]) -> str:

@@ -56,8 +56,10 @@ def test_run_directory_is_full(finished: Path) -> None:
     assert facts["choices"] == {
         "source": "synthetic",
         "method": "ProtoNet",
+        "family": "metric",
         "encoder": "Columnwise",
     }
+    assert facts["absent"] == {}
     assert set(facts["plan_hash"]) == {"synthetic/5-shot", "shipped/5-shot"}
     assert {"train_seconds", "evaluate_seconds"} <= facts["cost"].keys()
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from metamine.episode import Support
+from metamine.episode import Kind, Support
 from metamine.methods.base import Method, only_present
 
 # A class without a vote is held for this likely, so that one surprise does not cost an infinite
@@ -22,6 +22,10 @@ class Baseline(Method):
     Tasks that it cannot learn (`falls_back`) get the majority answer. Missing cells count as the
     mean of their column, 0 once rows are standardised. Computes in float64, which `mps` lacks.
     """
+
+    def missing(self, kind: Kind) -> str | None:
+        """What this machine lacks to run it on tasks of a kind; None: nothing."""
+        return None
 
     @abstractmethod
     def answer(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:

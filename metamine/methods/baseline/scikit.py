@@ -9,12 +9,11 @@ import torch
 from jaxtyping import Bool, Float
 from joblib import Parallel, delayed, parallel_config
 from pydantic import PositiveInt
-from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from metamine.episode import Kind, Support
 from metamine.methods.baseline.base import Baseline, complete, log_probability, one_class
-from metamine.methods.baseline.worker import fit_and_answer
+from metamine.methods.baseline.worker import Estimator, fit_and_answer
 
 # Seconds until a worker without work ends. Workers outlive a killed run by as much; new ones take
 # a few seconds to start.
@@ -36,23 +35,38 @@ class ScikitBaseline(Baseline):
         self.workers = workers
 
     @abstractmethod
-    def estimator(self, kind: Kind) -> BaseEstimator:
+    def estimator(self, kind: Kind) -> Estimator:
         """An unfitted estimator whose `random_state` is a fixed number."""
 
     def falls_back(self, support: Support) -> Bool[Tensor, " T"]:
         return one_class(support)
 
     def answer(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
-        estimator = self.estimator(support.kind)
-        x_TSF, x_TQF = complete(support.x, support), complete(query_x, support)
-        tensors = (x_TSF, support.y, x_TQF, support.feature_mask)
-        tasks = zip(*(tensor.cpu().numpy() for tensor in tensors), strict=True)
-        with parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=IDLE):
-            answers_TQC = Parallel(n_jobs=self.workers or -1)(
-                delayed(fit_and_answer)(
-                    estimator, x_SF[:, real_F], y_S, x_QF[:, real_F], support.way
-                )
-                for x_SF, y_S, x_QF, real_F in tasks
+        left_out_T = self.falls_back(support)
+        return fitted(self.estimator(support.kind), support, query_x, left_out_T, self.workers)
+
+
+def fitted(
+    estimator: Estimator,
+    support: Support,
+    query_x: Float[Tensor, "T Q F"],
+    left_out_T: Bool[Tensor, " T"],
+    workers: int | None,
+) -> Float[Tensor, "T Q C"]:
+    """The answers of an estimator fitted to each task; of no account where a task is left out."""
+    x_TSF, x_TQF = complete(support.x, support), complete(query_x, support)
+    tensors = (x_TSF, support.y, x_TQF, support.feature_mask, left_out_T)
+    tasks = zip(*(tensor.cpu().numpy() for tensor in tensors), strict=True)
+    with parallel_config("loky", inner_max_num_threads=1, idle_worker_timeout=IDLE):
+        answers_TQC = Parallel(n_jobs=workers or -1)(
+            delayed(fit_and_answer)(
+                None if left_out else estimator,
+                x_SF[:, real_F],
+                y_S,
+                x_QF[:, real_F],
+                support.way,
             )
-        answer_TQC = torch.from_numpy(np.stack(answers_TQC)).to(query_x.device)
-        return answer_TQC if support.kind == "regression" else log_probability(answer_TQC)
+            for x_SF, y_S, x_QF, real_F, left_out in tasks
+        )
+    answer_TQC = torch.from_numpy(np.stack(answers_TQC)).to(query_x.device)
+    return answer_TQC if support.kind == "regression" else log_probability(answer_TQC)
