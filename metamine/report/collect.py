@@ -9,6 +9,7 @@ import pandas as pd
 
 from metamine.errors import MetamineError, UsageError
 from metamine.report import sections
+from metamine.report.families import families
 from metamine.report.files import Labelled, Run, write
 from metamine.report.headline import headlines
 from metamine.report.labels import labels
@@ -41,6 +42,7 @@ def report(paths: Sequence[Path], output: Path) -> str:
             f"status is done{''.join(f'; {reason}' for reason in left_out)}"
         )
     called = labels(runs)
+    labelled = list(zip(called, runs, strict=True))
     results, hashes, notes = _in_columns_of_equal_plans(
         pd.concat([_named(*each) for each in zip(runs, frames, called, strict=True)])
     )
@@ -51,14 +53,17 @@ def report(paths: Sequence[Path], output: Path) -> str:
         if str(run.path) not in set(results["run"])
     ]
     results = results.drop(columns=["run", "plan"])
-    tables = headlines(results, hashes)
+    known = _families(labelled)
+    tables = headlines(results, hashes, known)
+    notes += dict.fromkeys(note for run in runs for note in sections.absent(run.part("absent")))
     notes += [f"left out {reason}" for reason in left_out]
     top = "\n\n".join([*map(str, tables), "\n".join(f"- {note}" for note in notes)]).strip()
-    labelled = list(zip(called, runs, strict=True))
     parts = [f"# {len(runs)} runs", top, *body(results, labelled, output)]
     parts += [_table_of_runs(labelled), sections.READING]
     write(output / "report.md", "\n\n".join(part for part in parts if part) + "\n")
-    write(output / "results.csv", summarise(results).to_csv(index=False))
+    summary = summarise(results)
+    summary = summary.assign(family=summary["method"].map(families(summary, known)))
+    write(output / "results.csv", summary.to_csv(index=False))
     blocks = (latex(each.header, each.rows, each.title) for each in tables)
     write(output / "table.tex", "\n\n".join(blocks) + "\n")
     return top
@@ -85,12 +90,26 @@ def _finished(paths: Sequence[Path]) -> tuple[list[Run], list[pd.DataFrame], lis
     return [run for run, _ in finished], [frame for _, frame in finished], left_out
 
 
+def _families(runs: Sequence[Labelled]) -> dict[str, str]:
+    """The family of each method whose run tells it."""
+    return {
+        name: str(family)
+        for label, run in runs
+        if (family := run.part("choices").get("family")) is not None
+        for name in _names(label).values()
+    }
+
+
+def _names(label: str) -> dict[str, str]:
+    """What the learners of a run are called, by their roles."""
+    return {"meta": label, "from scratch": f"{label} from scratch"}
+
+
 def _named(run: Run, results: pd.DataFrame, label: str) -> pd.DataFrame:
     """A run's results with its label for a method, its directory, and the plan of each row."""
-    name = {"meta": label, "from scratch": f"{label} from scratch"}
     plan = (results["source"] + "/" + results["protocol"]).map(run.part("plan_hash"))
     return results.assign(
-        method=results["role"].map(name).fillna(results["method"]),
+        method=results["role"].map(_names(label)).fillna(results["method"]),
         run=str(run.path),
         plan=plan.fillna("unknown"),
     )

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 import pandas as pd
 
 from metamine.bootstrap import RESAMPLES
+from metamine.report.families import families, grouped
+from metamine.report.references import note_on, references
 from metamine.report.results import (
+    REFERENCE,
     TITLES,
     at,
     column_name,
@@ -51,19 +54,35 @@ def headline(results: pd.DataFrame, plan_hash: Mapping[str, str] | None = None) 
     return "\n\n".join(map(str, headlines(results, plan_hash or {})))
 
 
-def headlines(results: pd.DataFrame, plan_hash: Mapping[str, str]) -> list[Headline]:
-    """A headline for each kind of task in `results`: accuracy, mean squared error."""
-    return [_headline(only(results, metric), metric, plan_hash) for metric in kinds(results)]
+def headlines(
+    results: pd.DataFrame, plan_hash: Mapping[str, str], family: Mapping[str, str] | None = None
+) -> list[Headline]:
+    """A headline for each kind of task in `results`: accuracy, mean squared error.
+
+    family: of each method that has one; if there are several, the rows stand by family.
+    """
+    return [
+        _headline(only(results, metric), metric, plan_hash, family or {})
+        for metric in kinds(results)
+    ]
 
 
-def _headline(results: pd.DataFrame, metric: str, plan_hash: Mapping[str, str]) -> Headline:
+def _headline(
+    results: pd.DataFrame, metric: str, plan_hash: Mapping[str, str], family: Mapping[str, str]
+) -> Headline:
+    lines, singles = references(results, metric)
+    results = pd.concat([results, lines], ignore_index=True)
     summary = summarise(results)
     methods = in_order(summary, metric)
     columns: list[Column] = [("method", names(summary))]
+    if len({*family.values()}) > 1:
+        family = families(summary, family)
+        methods, columns = grouped(methods, family), [("family", dict(family)), *columns]
     single_tables = []
     notes = [
         "**bold**: best of its column; ≈: not told apart from it on the same episodes (95%).",
         f"±: 95% interval, bootstrap clustered by table ({RESAMPLES:,} resamples), the wider side.",
+        *note_on(singles, results),
     ]
     for source, protocol in columns_of(results):
         name = column_name(source, protocol, results)
@@ -80,8 +99,9 @@ def _headline(results: pd.DataFrame, metric: str, plan_hash: Mapping[str, str]) 
 
 
 def _cells(results: pd.DataFrame, summary: pd.DataFrame, metric: str) -> dict[str, str]:
-    """Mean and interval of each method, the best and its equals marked."""
-    mean = summary.set_index("method")["mean"]
+    """Mean and interval of each method, the best and its equals among the learners marked."""
+    results = results[results["role"] != REFERENCE]
+    mean = summary[summary["role"] != REFERENCE].set_index("method")["mean"]
     best = str(mean.idxmin() if metric in LOWER_IS_BETTER else mean.idxmax())
     against_best = records(compare(results, [best]))
     equals = {row["method"] for row in against_best if row["low"] <= 0 <= row["high"]}

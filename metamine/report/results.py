@@ -15,6 +15,7 @@ from metamine.statistics import LOWER_IS_BETTER
 # The headline metric of each kind of task.
 TITLES = {"accuracy": "Accuracy (higher is better)", "mse": "Mean squared error (lower is better)"}
 ROLES = ("meta", "from scratch", "baseline")
+REFERENCE = "reference"  # the role of lines that are no learner's; see `references`
 
 
 def kinds(results: pd.DataFrame) -> list[str]:
@@ -44,9 +45,9 @@ def at(frame: pd.DataFrame, source: str, protocol: str) -> pd.DataFrame:
 
 
 def in_order(summary: pd.DataFrame, metric: str) -> list[str]:
-    """The methods by role (meta-trained, from scratch, baselines), best on average first."""
+    """The methods by role (meta-trained, from scratch, ...), best on average first."""
     methods = summary[summary["metric"] == metric].groupby("method")
-    rank = methods["role"].first().map(ROLES.index)
+    rank = methods["role"].first().map((*ROLES, REFERENCE).index)
     cost = methods["mean"].mean() * (1 if metric in LOWER_IS_BETTER else -1)
     order = pd.DataFrame({"rank": rank, "cost": cost}).sort_values(["rank", "cost"])
     return [str(method) for method in order.index]

@@ -32,7 +32,8 @@ def write_report(run_directory: Path) -> str:
     """
     run = Run.read(run_directory)
     results = run.results()
-    top = headline(results, run.part("plan_hash"))
+    left_out = [f"- {note}" for note in sections.absent(run.part("absent"))]
+    top = "\n".join([headline(results, run.part("plan_hash")), *left_out])
     choices = run.part("choices")
     named = [str(choices[key]) for key in ("method", "source") if key in choices]
     title = " on ".join(named) or run_directory.name

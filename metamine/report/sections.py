@@ -112,5 +112,10 @@ def skipped(by_plan: Mapping[str, Mapping[str, str]]) -> str:
     return _section("Tables left out", ["\n".join(lines)] if lines else [])
 
 
+def absent(reasons: Mapping[str, str]) -> list[str]:
+    """A sentence for each baseline that was not there where the run was made."""
+    return [f"{name} is left out: {reason}." for name, reason in reasons.items()]
+
+
 def _section(title: str, parts: Sequence[str]) -> str:
     return "\n\n".join([f"## {title}", *parts]) if parts else ""
