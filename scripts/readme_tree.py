@@ -21,8 +21,9 @@ conf/                          every yaml is one constructor call; shipped in th
   hydra/                       help texts and logging
 """
 BELOW = """\
-scripts/                       what a maintainer runs: benchmarks, this tree
+scripts/                       what a maintainer runs: benchmarks, this tree, docs/methods.md
 tests/                         test_FILE.py for each file; contracts over everything in conf/
+docs/methods.md                every method: equation, options, what it is good for, cost
 docs/log.md                    what was tried and measured, dated
 outputs/                       where runs go
 """
@@ -46,7 +47,7 @@ def _lines(folder: Path, depth: int) -> Iterator[str]:
 def _line(name: str, depth: int, module: Path) -> str:
     words = ast.get_docstring(ast.parse(module.read_text())) or ""
     sentence = " ".join(words.split("\n\n")[0].split()).rstrip(".")
-    return ("  " * depth + name).ljust(31) + sentence
+    return ("  " * depth + name).ljust(30) + " " + sentence
 
 
 if __name__ == "__main__":

@@ -391,7 +391,8 @@ def test_own_help(command: Metamine, word: str) -> None:
     assert outcome.code == 0
     assert f"usage: metamine {word}" in outcome.out
     assert "examples" in outcome.out
-    assert "method: maml, protonet" in outcome.out
+    methods = sorted(path.stem for path in (conf_dir() / "method").glob("*.yaml"))
+    assert f"method: {', '.join(methods)}" in outcome.out
 
 
 def test_config_can_be_printed(command: Metamine, tmp_path: Path) -> None:
@@ -406,8 +407,8 @@ def test_config_can_be_printed(command: Metamine, tmp_path: Path) -> None:
         ("metamine ", {"train", "evaluate", "prefetch", "report", "list", "show"}),
         ("metamine tr", {"train"}),
         ("metamine train opt", {"optimizer=", "optimizer."}),
-        ("metamine train method=", {"method=maml", "method=protonet"}),
-        ("metamine train -m seed=1 method=ma", {"method=maml"}),
+        ("metamine train protocol=", {"protocol=few_shot", "protocol=labelled_rows"}),
+        ("metamine train -m seed=1 method=proto", {"method=protonet"}),
         ("metamine train method=maml method.inner_s", {"method.inner_steps="}),
         ("metamine train --conf", set()),
         ("metamine evaluate run=here encoder=m", {"encoder=mlp"}),
@@ -438,16 +439,47 @@ def test_completion_scripts(command: Metamine, shell: str) -> None:
     assert f"-sc query={'fish' if shell == 'fish' else 'bash'}" in outcome.out
 
 
-def test_list_reads_names_families_and_purposes(command: Metamine) -> None:
-    methods = command("list", "methods").out.splitlines()
-    assert [line.split()[:2] for line in methods] == [
-        ["maml", "optimization"],
-        ["protonet", "metric"],
-    ]
-    for kind in ("baselines", "encoders", "sources", "experiments"):
-        lines = command("list", kind).out.splitlines()
-        assert lines
-        assert all(len(line.split()) > 2 for line in lines), f"{kind} without a description"
+def test_list_methods_by_family_with_purpose_and_paper(command: Metamine) -> None:
+    lines = command("list", "methods").out.splitlines()
+    headings = [line.partition(":")[0] for line in lines if not line.startswith(" ")]
+    assert headings == ["optimization", "metric", "model", "data"]
+    found = {line.split()[0]: number for number, line in enumerate(lines) if line[2:3].strip()}
+    names = {path.stem for path in (conf_dir() / "method").glob("*.yaml")}
+    assert found.keys() - {f"{heading}:" for heading in headings} == names
+    for name, purpose, paper in (
+        (
+            "maml",
+            "Gradient descent from a learned start: any network, classification and regression.",
+            'Chelsea Finn et al.: "Model-Agnostic Meta-Learning for Fast Adaptation of Deep '
+            'Networks" (2017)',
+        ),
+        (
+            "protonet",
+            "The nearest mean in a learned space: fast, and hard to beat at few shots.",
+            'Jake Snell et al.: "Prototypical Networks for Few-shot Learning" (2017)',
+        ),
+    ):
+        line, below = lines[found[name]], lines[found[name] + 1]
+        assert line.split(maxsplit=1) == [name, purpose]
+        assert below == " " * line.index(purpose) + paper
+    assert found["maml"] < found["metric:"] < found["protonet"] < found["model:"]
+
+
+@pytest.mark.parametrize("kind", ["baselines", "encoders", "sources", "experiments"])
+def test_list_gives_a_purpose(command: Metamine, kind: str) -> None:
+    lines = command("list", kind).out.splitlines()
+    assert lines
+    assert all(len(line.split()) > 2 for line in lines), f"{kind} without a description"
+
+
+def test_list_methods_without_a_paper_or_a_family(command: Metamine, slim: Path) -> None:
+    other = slim / "conf/method/other.yaml"
+    other.write_text("# Of another package.\n_target_: my_package.module.Mine\n")
+    try:
+        lines = command("list", "methods").out.splitlines()
+    finally:
+        other.unlink()
+    assert lines[-1].split() == ["other", "Of", "another", "package."]
 
 
 def test_list_runs_and_show(command: Metamine, tmp_path: Path) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from metamine.complaints import did_you_mean
-from metamine.confdir import PACKAGE, conf_dir
+from metamine.confdir import conf_dir
+from metamine.docstrings import description, first_line, sentence_of_package
 from metamine.errors import UsageError
 
 # Kind of thing -> its folder of configs.
@@ -26,6 +26,8 @@ GROUPS = {
     "experiments": "experiment",
 }
 KINDS = (*GROUPS, "suites", "runs")
+# Of methods, in the order in which they are shown: packages within metamine.methods.
+FAMILIES = ("optimization", "metric", "model", "data")
 
 
 def main(words: Sequence[str]) -> int:
@@ -39,12 +41,15 @@ def main(words: Sequence[str]) -> int:
     if given.kind not in KINDS:
         hint = did_you_mean(given.kind, KINDS) or f"; there are {', '.join(KINDS)}"
         raise UsageError(f"there are no {given.kind} to list{hint}")
+    if given.kind == "methods":
+        print("\n".join(methods(conf_dir() / GROUPS["methods"])))
+        return 0
     if given.kind == "runs":
         rows = runs(given.folder)
     elif given.kind == "suites":
         rows = suites()
     else:
-        rows = choices(conf_dir() / GROUPS[given.kind])
+        rows = [*choices(conf_dir() / GROUPS[given.kind])]
     print_columns(rows)
     return 0
 
@@ -56,34 +61,37 @@ def complete(request: Sequence[str]) -> int:
     return 0
 
 
-def choices(folder: Path) -> list[tuple[str, ...]]:
-    """Name, family (methods only: optimization, metric, ...) and purpose of each config."""
-    rows = []
-    for path in sorted(folder.glob("*.yaml")):
-        text = path.read_text()
-        target = re.search(r"^_target_: *(\S+)", text, re.MULTILINE)
-        module, _, name = target[1].rpartition(".") if target else ("", "", "")
-        family = re.fullmatch(r"metamine\.methods\.(\w+)\.\w+", module)
-        purpose = comment(text) or docstring(module, name)
-        rows.append((path.stem, *([family[1]] if family else []), purpose))
-    return rows
+def methods(folder: Path) -> Iterator[str]:
+    """The lines of `list methods`: by family, each method's purpose and, below it, its paper."""
+    targets = {path.stem: target_of(path) for path in sorted(folder.glob("*.yaml"))}
+    found = {name: target.rpartition(".")[0].rpartition(".")[0] for name, target in targets.items()}
+    width = max(map(len, found))
+    known = [f"metamine.methods.{family}" for family in FAMILIES]
+    for package in (*known, *sorted({*found.values()} - {*known})):
+        yield f"{package.rpartition('.')[2]}: {sentence_of_package(package)}"
+        for name in (name for name in found if found[name] == package):
+            yield f"  {name:{width}}  {purpose_of(folder / f'{name}.yaml')}"
+            if paper := description(targets[name]).paper:
+                yield f"  {'':{width}}  {paper}"
 
 
-def comment(text: str) -> str:
-    """The first line of a config, if it is a comment."""
-    lines = [line for line in text.splitlines() if not line.startswith("# @package")]
-    return lines[0].removeprefix("#").strip() if lines and lines[0].startswith("#") else ""
+def choices(folder: Path) -> list[tuple[str, str]]:
+    """Name and purpose of each config."""
+    return [(path.stem, purpose_of(path)) for path in sorted(folder.glob("*.yaml"))]
 
 
-def docstring(module: str, name: str) -> str:
-    """The first line of a class's docstring, read from its source: importing it takes seconds."""
-    path = PACKAGE.parent / f"{module.replace('.', '/')}.py"
-    if not path.is_file():
-        return ""
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return (ast.get_docstring(node) or "").partition("\n")[0]
-    return ""
+def target_of(path: Path) -> str:
+    """The class that a config constructs; empty if it constructs none."""
+    found = re.search(r"^_target_: *(\S+)", path.read_text(), re.MULTILINE)
+    return found[1] if found else ""
+
+
+def purpose_of(path: Path) -> str:
+    """The first line of a config, if it is a comment, or else of its class's docstring."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("# @package")]
+    if lines and lines[0].startswith("#"):
+        return lines[0].removeprefix("#").strip()
+    return first_line(target_of(path))
 
 
 def suites() -> list[tuple[str, ...]]:
