@@ -118,7 +118,7 @@ def test_order_of_support_rows_where_claimed(name: str, encoder: str, kind: Kind
 def test_a_query_row_does_not_see_the_others(name: str, encoder: str, kind: Kind) -> None:
     method, batch, answer = made(name, encoder, kind)
     alone = replace(batch, query_x=batch.query_x[:, :1], query_y=batch.query_y[:, :1])
-    assert torch.allclose(answer[:, :1], answers(method, alone), atol=1e-5)
+    assert torch.allclose(answer[:, :1], answers(method, alone), atol=1e-4)
 
 
 @every
