@@ -25,7 +25,7 @@ from metamine.run import train_job
 
 fork = multiprocessing.get_context("fork")
 CPU = torch.device("cpu")
-LONGER = ("steps=60", "log_every=7", "checkpoint_every=10", "evaluation.also.shipped.tables=[iris]")
+LONGER = ("steps=30", "log_every=4", "checkpoint_every=5", "evaluation.also.shipped.tables=[iris]")
 
 
 def start(work: Callable[..., object], *args: object) -> Any:
@@ -61,7 +61,7 @@ def test_kill_minus_nine_twenty_times(undisturbed: Path, tmp_path: Path) -> None
     directory, moments = tmp_path / "run", random.Random(0)
     started = time.monotonic()
     timed = start(train_job, config(*LONGER), tmp_path / "timed", [], False)
-    wait_for((tmp_path / "timed/checkpoints/step-000060.pt").exists)
+    wait_for((tmp_path / "timed/checkpoints/step-000030.pt").exists)
     seconds = time.monotonic() - started
     timed.kill()
     timed.join()
@@ -137,7 +137,7 @@ def test_a_sweep_survives_a_failing_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    words = ["train", "-m", "experiment=smoke", "method=maml", "method.inner_lr=0.1,1e30,0.2"]
+    words = ["train", "-m", "experiment=smoke", "method=maml", "method.inner_lr=1e30,0.2"]
     words += ["steps=4", "workers=1", "encoder.hidden=4", "evaluation.tasks=2"]
     words += ["~evaluation.baselines.gradient_boosting", "~evaluation.baselines.random_forest"]
     statuses = {}
@@ -148,10 +148,10 @@ def test_a_sweep_survives_a_failing_job(
         assert ended.value.code == 1
         for facts in (tmp_path / "outputs").rglob("run.json"):
             statuses[facts, attempt] = json.loads(facts.read_text())
-    assert sorted(facts["status"] for facts in statuses.values()) == ["done"] * 4 + ["failed"] * 2
+    assert sorted(facts["status"] for facts in statuses.values()) == ["done"] * 2 + ["failed"] * 2
     done = {path: facts for (path, _), facts in statuses.items() if facts["status"] == "done"}
     for path, facts in done.items():  # the second time left what was done as it was
         assert statuses[path, 0] == statuses[path, 1] == facts
     said = capsys.readouterr().err
-    assert said.count("skip (done)") == 2
+    assert said.count("skip (done)") == 1
     assert said.count("the loss is nan at step 1") >= 2
