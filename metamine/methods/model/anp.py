@@ -1,0 +1,110 @@
+"""Attentive neural processes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from jaxtyping import Float
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from metamine.encoders.base import Encoder
+from metamine.encoders.layers import mlp
+from metamine.encoders.pooled import Pooled
+from metamine.episode import Episodes, Support
+from metamine.methods.base import Method, only_present
+from metamine.methods.metric.class_means import class_means
+from metamine.methods.model.neural_process import (
+    Decoder,
+    Rows,
+    gaussian,
+    gaussian_loss,
+    overall_mean,
+)
+
+
+class ANP(Method):
+    """Hyunjik Kim, Andriy Mnih, Jonathan Schwarz, Marta Garnelo, Ali Eslami, Dan Rosenbaum, Oriol
+    Vinyals, Yee Whye Teh: "Attentive Neural Processes" (2019), section 3, deterministic path.
+
+    A conditional neural process underfits, since every query row reads the same mean of the
+    support. Here each attends to the support rows that are like it:
+
+        r_i = h(x_i, y_i),    r_q = sum_i softmax_i(<key(x_q), key(x_i)> / sqrt(D)) value(r_i)
+        regression:       y ~ N(mean, sigma^2),    (mean, sigma) = g(x_q, r_q, mean_i r_i)
+        classification:   logit_c = g(x_q, r_qc, mean_c r_c),    attending to rows of class c only
+
+    The latent path is left out, and the mean of r_i takes its place in g: a latent variable makes
+    several query rows agree in a draw, where answers here are one row at a time, and their
+    likelihood stays exact. Self-attention among the support is left to the encoder: `transformer`
+    has it. x is the encoder's embedding.
+
+    encoder: of x, in h, in the keys and in g.
+    hidden: width of h, of g, and of all heads together.
+    heads: of the attention.
+    least_sigma: what sigma stays above.
+
+    Good where a CNP is too smooth; a cost that grows with S * Q, hardly felt at a few hundred rows.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        hidden: PositiveInt,
+        heads: PositiveInt,
+        least_sigma: Annotated[float, Field(gt=0, lt=1)],
+    ) -> None:
+        super().__init__()
+        if hidden % heads:
+            raise ValueError(f"hidden ({hidden}) must be a multiple of heads ({heads})")
+        self.encoder = Pooled(encoder, hidden)
+        self.rows = Rows(self.encoder.width, hidden)
+        self.key = mlp(self.encoder.width, hidden, hidden)
+        self.value = mlp(hidden, hidden)
+        self.decoder = Decoder(self.encoder.width, hidden)
+        self.heads, self.least_sigma = heads, least_sigma
+
+    def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
+        return only_present(self._outputs(support, query_x)[..., 0], support)
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        if episodes.support.kind == "classification":
+            return super().loss(episodes)
+        mean_TQ, sigma_TQ = self.distribution(episodes.support, episodes.query_x)
+        return gaussian_loss(mean_TQ, sigma_TQ, episodes.query_y)
+
+    def distribution(
+        self, support: Support, query_x: Float[Tensor, "T Q F"]
+    ) -> tuple[Float[Tensor, "T Q"], Float[Tensor, "T Q"]]:
+        """Of regression tasks: mean and standard deviation of every query row's target."""
+        return gaussian(self._outputs(support, query_x)[:, :, 0], self.least_sigma)
+
+    def _outputs(
+        self, support: Support, query_x: Float[Tensor, "T Q F"]
+    ) -> Float[Tensor, "T Q C 2"]:
+        z_TSD, z_TQD = self.encoder(support, None), self.encoder(support, query_x)
+        r_TSH = self.rows(z_TSD, support)
+        of_all_TH = overall_mean(class_means(r_TSH, support), support)
+        return self.decoder(z_TQD, self._attend(z_TQD, z_TSD, r_TSH, support), of_all_TH)
+
+    def _attend(
+        self,
+        z_TQD: Float[Tensor, "T Q D"],
+        z_TSD: Float[Tensor, "T S D"],
+        r_TSH: Float[Tensor, "T S H"],
+        support: Support,
+    ) -> Float[Tensor, "T Q C H"]:
+        """r_qc: what each query row reads of each class. K: a head's share of the width."""
+        query_THQK, key_THSK, value_THSK = (
+            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for each in (self.key(z_TQD), self.key(z_TSD), self.value(r_TSH))
+        )
+        score_TCHQS = (query_THQK @ key_THSK.mT / query_THQK.shape[-1] ** 0.5)[:, None]
+        if support.kind == "classification":
+            # Not -inf, of which a class without rows would make NaN.
+            lowest = torch.finfo(score_TCHQS.dtype).min
+            others_TC11S = ~support.member_TSC.mT[:, :, None, None]
+            score_TCHQS = score_TCHQS.masked_fill(others_TC11S, lowest)
+        weight_TCHQS = score_TCHQS.softmax(dim=-1)
+        return (weight_TCHQS @ value_THSK[:, None]).permute(0, 3, 1, 2, 4).flatten(3)

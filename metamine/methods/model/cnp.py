@@ -1,0 +1,80 @@
+"""Conditional neural processes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from jaxtyping import Float
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from metamine.encoders.base import Encoder
+from metamine.encoders.pooled import Pooled
+from metamine.episode import Episodes, Support
+from metamine.methods.base import Method, only_present
+from metamine.methods.metric.class_means import class_means
+from metamine.methods.model.neural_process import (
+    Decoder,
+    Rows,
+    gaussian,
+    gaussian_loss,
+    overall_mean,
+)
+
+
+class CNP(Method):
+    """Marta Garnelo, Dan Rosenbaum, Chris J. Maddison, Tiago Ramalho, David Saxton, Murray
+    Shanahan, Yee Whye Teh, Danilo J. Rezende, S. M. Ali Eslami: "Conditional Neural Processes"
+    (2018), equations 1 to 3.
+
+    The support becomes one vector, the mean of what a network makes of its rows; a second network
+    reads it beside a query row and answers with a distribution:
+
+        r_i = h(x_i, y_i),    r = mean_i r_i
+        regression:       y ~ N(mean, sigma^2),    (mean, sigma) = g(x, r)
+        classification:   logit_c = g(x, r_c, mean_c r_c),    r_c = mean of r_i over y_i = c
+
+    Trained by the likelihood of the query rows. For classification the paper lines up its r_c, so
+    that their number and order are fixed; here the same g reads every class, beside the mean of
+    all: there may be any number, under any names. x is the encoder's embedding.
+
+    encoder: of x, in h and g.
+    hidden: width of h, of g and of r.
+    least_sigma: what sigma stays above.
+
+    Good for regression with error bars; answers in one pass, at a cost that grows with S + Q.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        hidden: PositiveInt,
+        least_sigma: Annotated[float, Field(gt=0, lt=1)],
+    ) -> None:
+        super().__init__()
+        self.encoder = Pooled(encoder, hidden)
+        self.rows = Rows(self.encoder.width, hidden)
+        self.decoder = Decoder(self.encoder.width, hidden)
+        self.least_sigma = least_sigma
+
+    def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
+        return only_present(self._outputs(support, query_x)[..., 0], support)
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        if episodes.support.kind == "classification":
+            return super().loss(episodes)
+        mean_TQ, sigma_TQ = self.distribution(episodes.support, episodes.query_x)
+        return gaussian_loss(mean_TQ, sigma_TQ, episodes.query_y)
+
+    def distribution(
+        self, support: Support, query_x: Float[Tensor, "T Q F"]
+    ) -> tuple[Float[Tensor, "T Q"], Float[Tensor, "T Q"]]:
+        """Of regression tasks: mean and standard deviation of every query row's target."""
+        return gaussian(self._outputs(support, query_x)[:, :, 0], self.least_sigma)
+
+    def _outputs(
+        self, support: Support, query_x: Float[Tensor, "T Q F"]
+    ) -> Float[Tensor, "T Q C 2"]:
+        r_TCH = class_means(self.rows(self.encoder(support, None), support), support)
+        r_TQCH = r_TCH[:, None].expand(-1, query_x.shape[1], -1, -1)
+        return self.decoder(self.encoder(support, query_x), r_TQCH, overall_mean(r_TCH, support))
