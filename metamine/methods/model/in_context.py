@@ -96,9 +96,10 @@ class _Block(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.attend, self.norm = Attention(width, heads), LayerNorm(width)
-        self.network = nn.Sequential(LayerNorm(width), mlp(width, 2 * width, width))
+        change = mlp(width, 2 * width, width)
+        self.network = nn.Sequential(LayerNorm(width), change)
         nn.init.zeros_(self.attend.out.weight)
-        nn.init.zeros_(self.network[-1][-1].weight)
+        nn.init.zeros_(change[-1].get_parameter("weight"))
 
     def forward(
         self, row_TND: Float[Tensor, "T N D"], seen_TSD: Float[Tensor, "T S D"]
