@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 
 from metamine.errors import MetamineError, UsageError
-from metamine.rundir import write_json, write_whole
+from metamine.files import write_json, write_whole
 
 Which = Literal["best", "last"]
 

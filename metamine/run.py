@@ -20,6 +20,7 @@ from metamine.config import build
 from metamine.devices import resolve
 from metamine.errors import MetamineError, UsageError
 from metamine.evaluation import Evaluation
+from metamine.files import write_json, write_whole
 from metamine.interruption import Interruption
 from metamine.judging import Learner, judge
 from metamine.methods.base import Method
@@ -29,7 +30,7 @@ from metamine.plan import Plan
 from metamine.protocol import Protocol
 from metamine.randomness import seed_of
 from metamine.report.run_report import write_report
-from metamine.rundir import RunDirectory, write_json, write_whole
+from metamine.rundir import RunDirectory
 from metamine.settings import check_same, check_training
 from metamine.sources.base import Source
 from metamine.sources.leaks import groups, holdings, leaks, leaks_of_run

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from metamine.errors import Interrupted, MetamineError, UsageError
-from metamine.rundir import Journal, RunDirectory, read_events, write_json, write_whole
+from metamine.files import write_json, write_whole
+from metamine.rundir import Journal, RunDirectory, read_events
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from metamine import __version__
 from metamine.errors import MetamineError
+from metamine.files import cannot_write, write_json
 from metamine.openml import store as kept
 from metamine.openml.store import Kind
 from metamine.openml.suites import Wanted, wanted_tables
@@ -27,7 +28,6 @@ from metamine.prefetch.client import Client, NotThere, features_of
 from metamine.prefetch.datafile import Column, Corrupt, check_size
 from metamine.prefetch.entries import parts_of, write_dataset, write_task
 from metamine.prefetch.transport import BoundedSession, Unavailable
-from metamine.rundir import cannot_write, write_json
 
 Result = TypeVar("Result")
 # What is taken from a data set's description besides its features.

@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from metamine.errors import MetamineError
-from metamine.rundir import RunDirectory, read_events, write_whole
+from metamine.files import write_whole
+from metamine.rundir import RunDirectory, read_events
 
 
 @dataclass(frozen=True)

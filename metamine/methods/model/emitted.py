@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from metamine.rundir import write_whole
+from metamine.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class EmittedModel:
         outward_CU = self.outward_TCU[task, : int(self.n_outputs[task])]
         read_U = (outward_CU != 0).any(dim=0)
         tensors = {
-            "inward": self.inward_TUI[task, :, real_I][read_U],
+            "inward": self.inward_TUI[task][read_U][:, real_I],
             "shift": self.shift_TU[task, read_U],
             "outward": outward_CU[:, read_U],
             "bias": self.bias_TC[task, : len(outward_CU)],
