@@ -28,7 +28,7 @@ from metamine.sources.gaussian_process import GaussianProcess, Kernel
 
 ROWS = (3, 10, 30)  # of the support
 N_QUERY, N_TASKS = 50, 500
-KERNEL = ["source.lengthscale=[0.4,0.4]", "source.scale=[1.0,1.0]", "source.noise=[0.1,0.1]"]
+KERNEL = ["source.lengthscale=[1.0,1.0]", "source.scale=[1.0,1.0]", "source.noise=[0.2,0.2]"]
 
 
 def main() -> None:

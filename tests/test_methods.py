@@ -23,12 +23,14 @@ from metamine.episode import Episodes, Kind
 from metamine.methods.base import Method
 
 KINDS: tuple[Kind, ...] = ("classification", "regression")
+# Every method with every encoder; in regression, with one that keeps columns apart and one that not.
 EVERY: list[tuple[str, str, Kind]] = [
     (method, encoder, kind)
     for method in names_in("method")
     for encoder in encoders_of(method)
     for kind in KINDS
     if kind in built_method(method, encoder).kinds
+    if kind == "classification" or encoder in ("columnwise", "set")
 ]
 # What takes long is tried for every method with its own encoder, and for every encoder once.
 EVERY_ONE: list[tuple[str, str | None, Kind]] = [
