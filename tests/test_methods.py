@@ -23,7 +23,7 @@ from metamine.episode import Episodes, Kind
 from metamine.methods.base import Method
 
 KINDS: tuple[Kind, ...] = ("classification", "regression")
-# Every method with every encoder; in regression, with one that keeps columns apart and one that not.
+# In regression, encoders are two: one that keeps columns apart, and one that does not.
 EVERY: list[tuple[str, str, Kind]] = [
     (method, encoder, kind)
     for method in names_in("method")
