@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +22,17 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where a test's prepared tables go: not into the user's cache."""
     monkeypatch.setenv("METAMINE_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where matplotlib is not installed: pictures take most of a small run's time."""
+    if request.node.get_closest_marker("pictures"):
+        return
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    for name in ("pictures", "task_map"):  # were they imported before, they would still draw
+        monkeypatch.delitem(sys.modules, f"metamine.report.{name}", raising=False)
+        monkeypatch.delattr(f"metamine.report.{name}", raising=False)
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -149,6 +151,12 @@ def names_in(group: str) -> list[str]:
     return found
 
 
+def kinds_of(group: str, name: str) -> frozenset[Kind]:
+    """The kinds of task that a method or baseline can do; composes nothing, which takes long."""
+    node = yaml.safe_load((Path(conf_dir()) / group / f"{name}.yaml").read_text())
+    return frozenset(resolve_name(node["_target_"]).kinds)
+
+
 def built(group: str, name: str, *overrides: str, **changes: Any) -> Any:
     """What conf/GROUP/NAME.yaml constructs; `overrides` add the top-level keys it refers to."""
     return build(_composed(group, name, overrides) | changes)
@@ -161,20 +169,25 @@ def encoders_of(method: str) -> list[str]:
     return ["columnwise"]
 
 
-def built_method(method: str, encoder: str | None = None, seed: int = 0, **changes: Any) -> Any:
+def built_method(
+    method: str, encoder: str | None = None, seed: int = 0, light: bool = False, **changes: Any
+) -> Any:
     """A method of conf/method, freshly initialised, as shipped.
 
-    With an encoder of conf/encoder in place of its own, both are made light: depth and the number
-    of inner steps change nothing that a method promises, and there are many combinations.
+    encoder: of conf/encoder, in the place of its own. Both are made light then, as with `light`:
+    depth and the number of inner steps change nothing that a method promises, and take long.
     """
     torch.manual_seed(seed)
     config = _composed_method(method)
-    if encoder and "encoder" in config:
-        light = {"inner_steps": 2} if "inner_steps" in config else {}
-        small = _composed("encoder", encoder, ())
-        small |= {"depth": 1} if "depth" in small else {}
-        config = config | light | {"encoder": small}
+    if "encoder" in config and (encoder or light):
+        small = _composed("encoder", encoder, ()) if encoder else config["encoder"]
+        config = config | {"encoder": _light(small, "depth", 1)}
+        config = _light(config, "inner_steps", 2)
     return build(config | changes)
+
+
+def _light(config: dict[str, Any], key: str, value: int) -> dict[str, Any]:
+    return config | {key: value} if key in config else config
 
 
 @cache
@@ -186,7 +199,7 @@ def _composed(group: str, name: str, overrides: tuple[str, ...]) -> dict[str, An
 
 @cache
 def _composed_method(method: str) -> dict[str, Any]:
-    chosen = [f"method={method}", "~evaluation"]  # which takes long to compose
+    chosen = ["+encoder=columnwise", f"+method={method}"]  # all of train.yaml takes long to compose
     with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", chosen)
+        config = compose(overrides=chosen)
     return dict(OmegaConf.to_container(config, resolve=True)["method"])  # type: ignore[call-overload,index]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from metamine.confdir import conf_dir
 from metamine.hydra_app.resolvers import register_resolvers
@@ -29,14 +30,20 @@ QUICK_BASELINES = ("majority", "nearest_centroid", "knn", "ridge")
 
 def config(*overrides: str, small: bool = True) -> dict[str, Any]:
     """conf/train.yaml with overrides, plain and resolved; a few steps and tasks if `small`."""
-    register_resolvers()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        composed = compose("train", overrides=[*(SMALL if small else ()), *overrides])
-    plain: Any = OmegaConf.to_container(composed, resolve=True)
+    plain: Any = OmegaConf.to_container(
+        _composed(*(SMALL if small else ()), *overrides), resolve=True
+    )
     if small:
         baselines = plain["evaluation"]["baselines"]
         plain["evaluation"]["baselines"] = {name: baselines[name] for name in QUICK_BASELINES}
     return dict(plain)
+
+
+@cache
+def _composed(*overrides: str) -> DictConfig:
+    register_resolvers()
+    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        return compose("train", overrides=list(overrides))
 
 
 def files(directory: Path) -> list[str]:

@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from making import built, episodes, names_in, padded, permuted_classes
+from making import built, episodes, kinds_of, names_in, padded, permuted_classes
 from sklearn.covariance import ledoit_wolf
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -27,7 +28,8 @@ from sklearn.preprocessing import OneHotEncoder
 from metamine.episode import Episodes, Kind
 from metamine.methods.baseline.base import LEAST_PROBABILITY, Baseline
 
-TREES = {"random_forest", "gradient_boosting", "xgboost", "lightgbm", "catboost"}
+PACKAGES = {"xgboost", "lightgbm", "catboost"}  # which may be absent, and their baselines with them
+TREES = PACKAGES | {"random_forest", "gradient_boosting"}
 PRETRAINED = {"tabpfn", "tabicl"}  # see test_extras
 
 
@@ -42,13 +44,13 @@ def more_trees(name: str) -> dict[str, int]:
 
 
 NAMES = [name for name in names_in("baseline") if name not in PRETRAINED]
-NAMES = [name for name in NAMES if not baseline(name).missing("classification")]
+NAMES = [name for name in NAMES if name not in PACKAGES or find_spec(name)]
 BATCHED = [name for name in NAMES if name not in TREES]
 EVERY = [
     pytest.param(name, kind, id=f"{name}-{kind}")
     for name in NAMES
     for kind in ("classification", "regression")
-    if kind in baseline(name).kinds
+    if kind in kinds_of("baseline", name)
 ]
 every = pytest.mark.parametrize(("name", "kind"), EVERY)
 in_classification = pytest.mark.parametrize(

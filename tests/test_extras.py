@@ -218,9 +218,6 @@ def test_a_run_names_what_is_absent_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setitem(sys.modules, "xgboost", None)
-    monkeypatch.setitem(sys.modules, "matplotlib", None)  # pictures take long
-    monkeypatch.delitem(sys.modules, "metamine.report.pictures", raising=False)
-    monkeypatch.delattr("metamine.report.pictures", raising=False)
     extras = config("evaluation=extras", small=False)["evaluation"]["baselines"]
     assert {*BOOSTING, *PRETRAINED} < set(extras)
     settings = config()

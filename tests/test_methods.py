@@ -12,6 +12,7 @@ from making import (
     built_method,
     encoders_of,
     episodes,
+    kinds_of,
     names_in,
     padded,
     permuted_classes,
@@ -29,7 +30,7 @@ EVERY: list[tuple[str, str, Kind]] = [
     for method in names_in("method")
     for encoder in encoders_of(method)
     for kind in KINDS
-    if kind in built_method(method, encoder).kinds
+    if kind in kinds_of("method", method)
     if kind == "classification" or encoder in ("columnwise", "set")
 ]
 # What takes long is tried for every method with its own encoder, and for every encoder once.
@@ -37,7 +38,7 @@ EVERY_ONE: list[tuple[str, str | None, Kind]] = [
     (method, None, kind)
     for method in names_in("method")
     for kind in KINDS
-    if kind in built_method(method).kinds
+    if kind in kinds_of("method", method)
 ]
 EVERY_ONE += [("protonet", encoder, "classification") for encoder in names_in("encoder")]
 
@@ -233,7 +234,7 @@ def test_labels_shuffled_is_chance(name: str, encoder: str | None, kind: Kind) -
 @every_one
 def test_runs_on_the_meta_device(name: str, encoder: str | None, kind: Kind) -> None:
     """A tensor made on the wrong device, or a value read on the host, raises there."""
-    method = built_method(name, encoder).to("meta")
+    method = built_method(name, encoder, light=True).to("meta")
     batch = episodes(kind).to(torch.device("meta"))
     loss = method.loss(batch)
     loss.backward()

@@ -89,14 +89,6 @@ def _run(
     return path
 
 
-@pytest.fixture
-def without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As where it is not installed; pictures are also what takes the time."""
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    monkeypatch.delitem(sys.modules, "metamine.report.pictures", raising=False)
-    monkeypatch.delattr("metamine.report.pictures", raising=False)
-
-
 def test_headline() -> None:
     text = headline(_results(), {"synthetic/5-shot": "0123456789abcdef"})
     assert text == GOLDEN
@@ -197,7 +189,6 @@ def test_numbers() -> None:
     assert table.with_interval({"mean": 0.5, "low": 0.3, "high": 0.6}) == "0.500 ± 0.200"
 
 
-@pytest.mark.usefixtures("without_matplotlib")
 def test_a_run_gets_its_report(tmp_path: Path) -> None:
     run = _run(tmp_path / "run", _results(bins=True))
     top = write_report(run)
@@ -218,6 +209,7 @@ def test_a_run_gets_its_report(tmp_path: Path) -> None:
     assert "| method             | accuracy      | ece           |" in text
 
 
+@pytest.mark.pictures
 def test_the_pictures_are_whole_and_always_the_same(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run", _results(bins=True)) / "pictures"
     write_report(folder.parent)
@@ -235,7 +227,6 @@ def test_the_pictures_are_whole_and_always_the_same(tmp_path: Path) -> None:
     assert first == {file.name: file.read_bytes() for file in folder.iterdir()}
 
 
-@pytest.mark.usefixtures("without_matplotlib")
 def test_without_matplotlib_the_report_says_so(tmp_path: Path) -> None:
     run = _run(tmp_path / "run", _results())
     write_report(run)
@@ -244,6 +235,7 @@ def test_without_matplotlib_the_report_says_so(tmp_path: Path) -> None:
     assert not (run / "pictures").exists()
 
 
+@pytest.mark.pictures
 def test_a_run_of_regression_has_no_calibration(tmp_path: Path) -> None:
     run = _run(tmp_path / "run", _results(metric="mse"), metric="mse")
     assert write_report(run).startswith("Mean squared error")
@@ -268,6 +260,7 @@ def test_a_run_without_results_is_an_error(tmp_path: Path) -> None:
         write_report(run)
 
 
+@pytest.mark.pictures
 def test_seeds_share_a_row(tmp_path: Path) -> None:
     for seed in (0, 1):
         config = f"seed: {seed}\nlog_every: {seed + 1}\nmethod: {{inner_lr: 0.1}}\n"
@@ -283,7 +276,6 @@ def test_seeds_share_a_row(tmp_path: Path) -> None:
         assert (tmp_path / "all" / file).stat().st_size > 0
 
 
-@pytest.mark.usefixtures("without_matplotlib")
 def test_runs_are_told_apart_by_what_they_differ_in(tmp_path: Path) -> None:
     for rate in (0.1, 0.5):
         config = f"seed: 0\nmethod: {{inner_lr: {rate}}}\n"
@@ -305,7 +297,6 @@ def test_a_node_of_another_class_is_named_once(tmp_path: Path) -> None:
     assert labels(runs) == ["MAML (encoder=Wide)", "MAML (encoder=Deep)"]
 
 
-@pytest.mark.usefixtures("without_matplotlib")
 def test_an_evaluation_stands_in_the_row_of_the_run_it_evaluated(tmp_path: Path) -> None:
     run = _run(tmp_path / "train", _results(), config="source: {n: 1}")
     for which, gain in (("best", 0.0), ("last", -0.1)):
@@ -323,7 +314,6 @@ def test_an_evaluation_stands_in_the_row_of_the_run_it_evaluated(tmp_path: Path)
     assert table.NOTHING not in [cell.strip() for cell in rows[0][2:5]]
 
 
-@pytest.mark.usefixtures("without_matplotlib")
 def test_runs_on_different_episodes_do_not_share_a_column(tmp_path: Path) -> None:
     _run(tmp_path / "a", _results())
     other = {"source": "synthetic", "method": "ProtoNet"}
@@ -342,7 +332,6 @@ def test_runs_on_different_episodes_do_not_share_a_column(tmp_path: Path) -> Non
     assert "shipped 5-shot was evaluated on several sets of episodes" in text
 
 
-@pytest.mark.usefixtures("without_matplotlib")
 def test_runs_that_are_left_out_are_named_with_the_reason(tmp_path: Path) -> None:
     _run(tmp_path / "good", _results())
     _run(tmp_path / "again", _results(), ended="2026-01-01T11:00:00+00:00")
@@ -356,7 +345,6 @@ def test_runs_that_are_left_out_are_named_with_the_reason(tmp_path: Path) -> Non
     assert f"{tmp_path / 'broken' / 'run.json'} cannot be read" in text
 
 
-@pytest.mark.usefixtures("without_matplotlib")
 def test_kinds_of_tasks_get_tables_of_their_own(tmp_path: Path) -> None:
     _run(tmp_path / "a", _results())
     regression = _results(metric="mse").replace({"source": {"synthetic": "sinusoid"}})
@@ -368,7 +356,6 @@ def test_kinds_of_tasks_get_tables_of_their_own(tmp_path: Path) -> None:
     assert r"\caption{Mean squared error" in (tmp_path / "all" / "table.tex").read_text()
 
 
-@pytest.mark.usefixtures("without_matplotlib")
 def test_what_others_wrote_is_not_overwritten(tmp_path: Path) -> None:
     run = tmp_path / "run"
     _run(run, _results())

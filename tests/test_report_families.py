@@ -61,14 +61,6 @@ def rows_of(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
 
 
-pytestmark = pytest.mark.usefixtures("_no_pictures")
-
-
-@pytest.fixture
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metamine.report.run_report._pictures", lambda *_: "")
-
-
 def test_the_rows_stand_by_family_and_the_best_first_in_each(tmp_path: Path) -> None:
     for method, (family, level) in RUNS.items():
         run(tmp_path / method, method, family, level)
