@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from hand_loops import Weights, answers, mean_loss, meta_gradient, slopes, start
 from making import built_method, episodes
 from torch import Tensor
 
+from metamine.encoders.base import Encoder
+from metamine.encoders.columnwise import Columnwise
 from metamine.encoders.mlp import MLP
 from metamine.episode import Episodes, Kind
 from metamine.methods.optimization.lstm_meta_learner import LSTMMetaLearner
@@ -50,12 +53,20 @@ def by_hand(method: Any, one: Episodes) -> Tensor:
     return mean_loss(answers(method.network, phi, one.support, one.query_x), one.query_y[0])
 
 
-@pytest.mark.parametrize("clip", [0.1, None])
+ENCODERS: list[Callable[[], Encoder]] = [
+    lambda: MLP(max_features=2, hidden=3, depth=1, width=3, layer_norm=True),
+    lambda: Columnwise(hidden=2, width=2),
+]
+
+
 @pytest.mark.parametrize("kind", ["classification", "regression"])
-def test_meta_gradient_equals_hand_loop(kind: Kind, clip: float | None) -> None:
+@pytest.mark.parametrize("encoder", ENCODERS, ids=["mlp", "columnwise"])
+@pytest.mark.parametrize("clip", [0.1, None])
+def test_meta_gradient_equals_hand_loop(
+    clip: float | None, encoder: Callable[[], Encoder], kind: Kind
+) -> None:
     torch.manual_seed(0)
-    encoder = MLP(max_features=2, hidden=3, depth=1, width=3, layer_norm=False)
-    method = LSTMMetaLearner(encoder, inner_lr=0.2, inner_steps=3, inner_clip=clip).double()
+    method = LSTMMetaLearner(encoder(), inner_lr=0.2, inner_steps=3, inner_clip=clip).double()
     for parameter in method.parameters():  # lest a wrong use of what starts at 0 goes unseen
         parameter.data += 0.1 * torch.randn_like(parameter)
     batch = episodes(kind, n_tasks=2, shot=2, n_features=2, dtype=torch.float64)

@@ -6,7 +6,6 @@ import math
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import Field, NonNegativeInt, PositiveFloat
 from torch import Tensor, nn
@@ -15,7 +14,7 @@ from metamine.encoders.base import Encoder
 from metamine.episode import Support
 from metamine.methods.base import Method, only_present
 from metamine.methods.optimization.coordinatewise_lstm import preprocessed
-from metamine.methods.optimization.inner_loop import clipped, descend
+from metamine.methods.optimization.inner_loop import clipped, descend, per_task
 from metamine.methods.optimization.network import Network, Weights
 
 
@@ -39,7 +38,8 @@ class LSTMMetaLearner(Method):
     inner_steps: K.
     inner_clip: bound on the norm of each task's gradient; null is the paper's algorithm.
 
-    Good for rates that follow the course of adapting; costs little more than first-order MAML.
+    Good for rates that follow the course of adapting, without second derivatives; more than twice
+    the cost of first-order MAML.
     """
 
     def __init__(
@@ -59,27 +59,26 @@ class LSTMMetaLearner(Method):
 
     def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
         tracked = torch.is_grad_enabled()
-        gates: dict[str, Tensor] = {}  # f and i of each weight, along the last axis
-        loss_T2 = support.x.new_zeros(support.n_tasks, 2)
+        loss_T = support.x.new_zeros(support.n_tasks)
+        gates: Weights = {}  # f and i of all weights of a tensor, flat
 
         def losses(phi: Weights) -> Float[Tensor, " T"]:
-            nonlocal loss_T2
+            nonlocal loss_T
             loss_T = self.network.losses(phi, support)
-            loss_T2 = preprocessed(loss_T.detach())
             return loss_T
 
         def update(step: int, phi: Weights, slopes: Weights) -> Weights:
-            slopes = clipped(slopes, self.inner_clip)
-            changed = {}
+            slopes, changed = clipped(slopes, self.inner_clip), {}
             with torch.set_grad_enabled(tracked):  # else the gates would hold on to all steps
                 for name, weight in phi.items():
-                    loss = loss_T2.view(-1, *[1] * (weight.dim() - 1), 2).expand(*weight.shape, 2)
-                    seen = torch.cat([preprocessed(slopes[name]), loss, weight[..., None]], dim=-1)
-                    logits = F.linear(seen, self.inputs, self.bias)
+                    seen = (slopes[name], per_task(loss_T.detach(), weight))
+                    numbers = [number for each in seen for number in preprocessed(each).unbind(-1)]
+                    told = torch.stack(torch.broadcast_tensors(*numbers, weight)).flatten(1)
+                    logits = self.inputs @ told + self.bias[:, None]
                     if step:
-                        logits = logits + self.recurrent * gates[name]
+                        logits = logits + self.recurrent[:, None] * gates[name]
                     gates[name] = logits.sigmoid()
-                    forget, rate = gates[name].unbind(dim=-1)
+                    forget, rate = gates[name].view(2, *weight.shape)
                     changed[name] = forget * weight - rate * slopes[name]
             return changed
 
