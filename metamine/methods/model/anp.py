@@ -11,11 +11,11 @@ from torch import Tensor
 
 from metamine.encoders.base import Encoder
 from metamine.encoders.layers import mlp
-from metamine.encoders.pooled import Pooled
 from metamine.episode import Episodes, Support
 from metamine.methods.base import Method, only_present
 from metamine.methods.metric.class_means import class_means
 from metamine.methods.model.neural_process import (
+    Columns,
     Decoder,
     Rows,
     gaussian,
@@ -38,7 +38,8 @@ class ANP(Method):
     The latent path is left out, and the mean of r_i takes its place in g: a latent variable makes
     several query rows agree in a draw, where answers here are one row at a time, and their
     likelihood stays exact. Self-attention among the support is left to the encoder: `transformer`
-    has it. x is the encoder's embedding.
+    has it. x is the encoder's embedding; where that keeps columns apart, all networks read each by
+    itself, and what they make of them is summed up in <., .> and after the first layer of g.
 
     encoder: of x, in h, in the keys and in g.
     hidden: width of h, of g, and of all heads together.
@@ -58,7 +59,7 @@ class ANP(Method):
         super().__init__()
         if hidden % heads:
             raise ValueError(f"hidden ({hidden}) must be a multiple of heads ({heads})")
-        self.encoder = Pooled(encoder, hidden)
+        self.encoder = Columns(encoder)
         self.rows = Rows(self.encoder.width, hidden)
         self.key = mlp(self.encoder.width, hidden, hidden)
         self.value = mlp(hidden, hidden)
@@ -83,28 +84,35 @@ class ANP(Method):
     def _outputs(
         self, support: Support, query_x: Float[Tensor, "T Q F"]
     ) -> Float[Tensor, "T Q C 2"]:
-        z_TSD, z_TQD = self.encoder(support, None), self.encoder(support, query_x)
-        r_TSH = self.rows(z_TSD, support)
-        of_all_TH = overall_mean(class_means(r_TSH, support), support)
-        return self.decoder(z_TQD, self._attend(z_TQD, z_TSD, r_TSH, support), of_all_TH)
+        z_TSKD, z_TQKD = self.encoder(support, None), self.encoder(support, query_x)
+        r_TSKH = self.rows(z_TSKD, support)
+        overall_TKH = overall_mean(class_means(r_TSKH, support), support)
+        r_TQCKH = self._attend(z_TQKD, z_TSKD, r_TSKH, support)
+        return self.decoder(z_TQKD, r_TQCKH, overall_TKH, self.encoder.share(support))
 
     def _attend(
         self,
-        z_TQD: Float[Tensor, "T Q D"],
-        z_TSD: Float[Tensor, "T S D"],
-        r_TSH: Float[Tensor, "T S H"],
+        z_TQKD: Float[Tensor, "T Q K D"],
+        z_TSKD: Float[Tensor, "T S K D"],
+        r_TSKH: Float[Tensor, "T S K H"],
         support: Support,
-    ) -> Float[Tensor, "T Q C H"]:
-        """r_qc: what each query row reads of each class. K: a head's share of the width."""
-        query_THQK, key_THSK, value_THSK = (
-            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for each in (self.key(z_TQD), self.key(z_TSD), self.value(r_TSH))
+    ) -> Float[Tensor, "T Q C K H"]:
+        """r_qc: what each query row reads of each class. A: heads; X: a head's width, times K."""
+        share_TK1 = self.encoder.share(support)[..., None]
+        query_TAQX, key_TASX, value_TASX = (
+            each.unflatten(-1, (self.heads, -1)).movedim(3, 1).flatten(3)
+            for each in (
+                self.key(z_TQKD) * share_TK1[:, None],
+                self.key(z_TSKD) * share_TK1[:, None],
+                self.value(r_TSKH),
+            )
         )
-        score_TCHQS = (query_THQK @ key_THSK.mT / query_THQK.shape[-1] ** 0.5)[:, None]
+        size = r_TSKH.shape[-1] // self.heads
+        score_TCAQS = (query_TAQX @ key_TASX.mT / size**0.5)[:, None]
         if support.kind == "classification":
             # Not -inf, of which a class without rows would make NaN.
-            lowest = torch.finfo(score_TCHQS.dtype).min
+            lowest = torch.finfo(score_TCAQS.dtype).min
             others_TC11S = ~support.member_TSC.mT[:, :, None, None]
-            score_TCHQS = score_TCHQS.masked_fill(others_TC11S, lowest)
-        weight_TCHQS = score_TCHQS.softmax(dim=-1)
-        return (weight_TCHQS @ value_THSK[:, None]).permute(0, 3, 1, 2, 4).flatten(3)
+            score_TCAQS = score_TCAQS.masked_fill(others_TC11S, lowest)
+        read_TCAQX = score_TCAQS.softmax(dim=-1) @ value_TASX[:, None]
+        return read_TCAQX.unflatten(-1, (-1, size)).permute(0, 3, 1, 4, 2, 5).flatten(4)

@@ -9,11 +9,11 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from metamine.encoders.base import Encoder
-from metamine.encoders.pooled import Pooled
 from metamine.episode import Episodes, Support
 from metamine.methods.base import Method, only_present
 from metamine.methods.metric.class_means import class_means
 from metamine.methods.model.neural_process import (
+    Columns,
     Decoder,
     Rows,
     gaussian,
@@ -36,7 +36,8 @@ class CNP(Method):
 
     Trained by the likelihood of the query rows. For classification the paper lines up its r_c, so
     that their number and order are fixed; here the same g reads every class, beside the mean of
-    all: there may be any number, under any names. x is the encoder's embedding.
+    all: there may be any number, under any names. x is the encoder's embedding; where that keeps
+    columns apart, h and the first layer of g read each by itself, and g sums up what it saw.
 
     encoder: of x, in h and g.
     hidden: width of h, of g and of r.
@@ -52,7 +53,7 @@ class CNP(Method):
         least_sigma: Annotated[float, Field(gt=0, lt=1)],
     ) -> None:
         super().__init__()
-        self.encoder = Pooled(encoder, hidden)
+        self.encoder = Columns(encoder)
         self.rows = Rows(self.encoder.width, hidden)
         self.decoder = Decoder(self.encoder.width, hidden)
         self.least_sigma = least_sigma
@@ -75,6 +76,7 @@ class CNP(Method):
     def _outputs(
         self, support: Support, query_x: Float[Tensor, "T Q F"]
     ) -> Float[Tensor, "T Q C 2"]:
-        r_TCH = class_means(self.rows(self.encoder(support, None), support), support)
-        r_TQCH = r_TCH[:, None].expand(-1, query_x.shape[1], -1, -1)
-        return self.decoder(self.encoder(support, query_x), r_TQCH, overall_mean(r_TCH, support))
+        z_TQKD = self.encoder(support, query_x)
+        r_TCKH = class_means(self.rows(self.encoder(support, None), support), support)
+        overall_TKH = overall_mean(r_TCKH, support)
+        return self.decoder(z_TQKD, r_TCKH[:, None], overall_TKH, self.encoder.share(support))

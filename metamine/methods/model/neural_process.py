@@ -9,8 +9,31 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from metamine.encoders.layers import mlp
+from metamine.encoders.base import Encoder
+from metamine.encoders.layers import Linear, mlp
 from metamine.episode import Support
+
+
+class Columns(nn.Module):
+    """An encoder whose columns are read one by one; K: F of them, or 1 if it keeps none apart."""
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder, self.width = encoder, encoder.width
+
+    def forward(
+        self, support: Support, x: Float[Tensor, "T N F"] | None
+    ) -> Float[Tensor, "T N K D"]:
+        z_TNKD = self.encoder(support, x).unflatten(-1, (-1, self.width))
+        # As large as each is without the encoder's 1 / sqrt(columns).
+        return z_TNKD * self.share(support).amax(dim=1)[:, None, None, None].reciprocal()
+
+    def share(self, support: Support) -> Float[Tensor, "T K"]:
+        """1 / sqrt(columns) for each that is there: keeps the size of sums over columns."""
+        real_TK = support.feature_mask.to(support.x)
+        if not self.encoder.per_column:
+            real_TK = torch.ones_like(real_TK[:, :1])
+        return real_TK * real_TK.sum(dim=1, keepdim=True).rsqrt()
 
 
 class Rows(nn.Module):
@@ -20,9 +43,13 @@ class Rows(nn.Module):
         super().__init__()
         self.network = mlp(width + 1, hidden, hidden, hidden)
 
-    def forward(self, z_TSD: Float[Tensor, "T S D"], support: Support) -> Float[Tensor, "T S H"]:
-        y_TS = support.y if support.kind == "regression" else torch.zeros_like(z_TSD[..., 0])
-        return self.network(torch.cat([z_TSD, y_TS[..., None]], dim=-1))
+    def forward(
+        self, z_TSKD: Float[Tensor, "T S K D"], support: Support
+    ) -> Float[Tensor, "T S K H"]:
+        y_TSK1 = torch.zeros_like(z_TSKD[..., :1])
+        if support.kind == "regression":
+            y_TSK1 = support.y[..., None, None].expand_as(y_TSK1)
+        return self.network(torch.cat([z_TSKD, y_TSK1], dim=-1))
 
 
 class Decoder(nn.Module):
@@ -33,27 +60,34 @@ class Decoder(nn.Module):
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
-        self.network = mlp(width + 2 * hidden, hidden, hidden, hidden, 2)
+        self.column = Linear(width + 2 * hidden, hidden)
+        self.answer = mlp(hidden, hidden, hidden, 2)
 
     def forward(
         self,
-        z_TQD: Float[Tensor, "T Q D"],
-        of_class_TQCH: Float[Tensor, "T Q C H"],
-        of_all_TH: Float[Tensor, "T H"],
+        z_TQKD: Float[Tensor, "T Q K D"],
+        of_class_TQCKH: Float[Tensor, "T _ C K H"],
+        of_all_TKH: Float[Tensor, "T K H"],
+        share_TK: Float[Tensor, "T K"],
     ) -> Float[Tensor, "T Q C 2"]:
-        shape = of_class_TQCH.shape[:3]
-        z_TQCD = z_TQD[:, :, None].expand(*shape, -1)
-        of_all_TQCH = of_all_TH[:, None, None].expand(*shape, -1)
-        return self.network(torch.cat([z_TQCD, of_class_TQCH, of_all_TQCH], dim=-1))
+        # The first layer's products are taken before rows meet classes, so that they are few.
+        sizes = [z_TQKD.shape[-1], of_all_TKH.shape[-1], of_all_TKH.shape[-1]]
+        row_HD, class_HH, all_HH = self.column.weight.split(sizes, dim=1)
+        seen_TQCKH = (
+            F.linear(z_TQKD, row_HD, self.column.bias)[:, :, None]
+            + F.linear(of_class_TQCKH, class_HH)
+            + F.linear(of_all_TKH, all_HH)[:, None, None]
+        ).relu()
+        return self.answer(torch.einsum("tqckh,tk->tqch", seen_TQCKH, share_TK))
 
 
-def overall_mean(r_TCH: Float[Tensor, "T C H"], support: Support) -> Float[Tensor, "T H"]:
+def overall_mean(r: Float[Tensor, "T C ..."], support: Support) -> Float[Tensor, "T ..."]:
     """The mean over the classes that have rows; in regression, r itself."""
     if support.kind == "regression":
-        return r_TCH[:, 0]
-    present_TC = support.present_TC.to(r_TCH)
+        return r[:, 0]
+    present_TC = support.present_TC.to(r)
     share_TC = present_TC / present_TC.sum(dim=1, keepdim=True)
-    return torch.einsum("tc,tch->th", share_TC, r_TCH)
+    return torch.einsum("tc,tc...->t...", share_TC, r)
 
 
 def gaussian(
