@@ -140,7 +140,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["tran"], "there is no command 'tran'; did you mean train?"),
         (
             ["xyz"],
-            "there is no command 'xyz'; there are train, evaluate, prefetch, report, list, show",
+            "there is no command 'xyz'; there are train, evaluate, prefetch, tasks, report, list, "
+            "show",
         ),
         (["seed=1"], "the command must come first, as in: metamine train seed=1"),
         (["-m", "train"], "the command must come first, as in: metamine train -m"),
@@ -175,6 +176,13 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["train", "resume=nowhere", "-m"], "resume=nowhere goes on with one run; leave out -m"),
         (["evaluate"], "evaluate needs a run: metamine evaluate run=RUN"),
         (["evaluate", "run=nowhere"], "nowhere is no run directory: it has no config.yaml"),
+        (["tasks"], "tasks needs to know what is asked: metamine tasks similarity run=RUN"),
+        (["tasks", "similarty"], "tasks cannot tell 'similarty'; did you mean similarity?"),
+        (["tasks", "similarity"], "tasks similarity needs a run: metamine tasks similarity"),
+        (
+            ["tasks", "similarity", "run=nowhere"],
+            "nowhere is no run directory: it has no config.yaml",
+        ),
         (["show", "nowhere"], "nowhere is no run directory: it has no readable run.json"),
         (["list", "metods"], "there are no metods to list; did you mean methods?"),
         (["list", "runs"], "there is no folder outputs to look for runs in"),
@@ -385,7 +393,7 @@ def test_a_stranger_s_run_cannot_bring_its_own_code(
     assert not (tmp_path / "evil").exists()
 
 
-@pytest.mark.parametrize("word", ["train", "evaluate"])
+@pytest.mark.parametrize("word", ["train", "evaluate", "tasks"])
 def test_own_help(command: Metamine, word: str) -> None:
     outcome = command(word, "--help")
     assert outcome.code == 0
@@ -404,8 +412,9 @@ def test_config_can_be_printed(command: Metamine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("metamine ", {"train", "evaluate", "prefetch", "report", "list", "show"}),
+        ("metamine ", {"train", "evaluate", "prefetch", "tasks", "report", "list", "show"}),
         ("metamine tr", {"train"}),
+        ("metamine tasks s", {"similarity", "split=", "seed="}),
         ("metamine train opt", {"optimizer=", "optimizer."}),
         ("metamine train protocol=", {"protocol=few_shot", "protocol=labelled_rows"}),
         ("metamine train -m seed=1 method=proto", {"method=protonet"}),
