@@ -28,7 +28,7 @@ class IMAML(Method):
         phi = argmin of L_support(phi) + lambda/2 ||phi - theta||^2
         d L_query(phi) / d theta = (I + G / lambda)^-1 grad L_query(phi)
 
-    K steps of gradient descent stand for the argmin, J of the conjugate gradient method, from the
+    K steps of gradient descent stand for the argmin, M of the conjugate gradient method, from the
     gradient of L_query, for the inverse. The loss has the value of L_query and the slope above.
 
     In the paper, G is the Hessian of L_support. Here it is its Gauss-Newton part J' B J, with the
@@ -42,7 +42,7 @@ class IMAML(Method):
     inner_steps: K.
     inner_clip: bound on the norm of each task's gradient; null is the paper's algorithm.
     strength: lambda.
-    cg_steps: J; 0 is first order.
+    cg_steps: M; 0 is first order.
 
     Good for many inner steps with a meta-gradient that knows them: memory does not grow with them.
     """
