@@ -140,11 +140,12 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["tran"], "there is no command 'tran'; did you mean train?"),
         (
             ["xyz"],
-            "there is no command 'xyz'; there are train, evaluate, prefetch, tasks, report, list, "
-            "show",
+            "there is no command 'xyz'; there are train, evaluate, prefetch, tasks, reproduce, "
+            "report, list, show",
         ),
         (["seed=1"], "the command must come first, as in: metamine train seed=1"),
         (["-m", "train"], "the command must come first, as in: metamine train -m"),
+        (["train", "table=x"], "a table is no key of one run, but many runs: metamine reproduce NAME"),
         (["train", "stepz=3"], "there is no key stepz; did you mean steps?"),
         (["train", "+stepz=3"], "stepz is not a parameter of Training; did you mean steps?"),
         (["train", "experimet=smoke"], "there is no key experimet; did you mean experiment?"),

@@ -43,6 +43,8 @@ def _no_such_choice(wanted: str, options: Sequence[str]) -> str:
 
 def _no_such_key(key: str, cause: BaseException | None) -> str:
     """`cause`: what OmegaConf said; it knows the node in which the key was looked for."""
+    if key == "table":
+        return "a table is no key of one run, but many runs: metamine reproduce NAME"
     keys = [path.name for path in conf_dir().iterdir() if path.is_dir()]
     node = getattr(cause, "parent_node", None)
     if isinstance(node, Container):

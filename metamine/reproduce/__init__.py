@@ -1,0 +1,1 @@
+"""Published tables: what is run for one, and where its numbers were printed."""
