@@ -145,7 +145,10 @@ def test_help_and_version_import_nothing_heavy() -> None:
         ),
         (["seed=1"], "the command must come first, as in: metamine train seed=1"),
         (["-m", "train"], "the command must come first, as in: metamine train -m"),
-        (["train", "table=x"], "a table is no key of one run, but many runs: metamine reproduce NAME"),
+        (
+            ["train", "table=x"],
+            "a table is no key of one run, but many runs: metamine reproduce NAME",
+        ),
         (["train", "stepz=3"], "there is no key stepz; did you mean steps?"),
         (["train", "+stepz=3"], "stepz is not a parameter of Training; did you mean steps?"),
         (["train", "experimet=smoke"], "there is no key experimet; did you mean experiment?"),
