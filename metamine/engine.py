@@ -62,8 +62,9 @@ def evaluate(
             tasks = slice(start, start + chunk_size)
             episodes = batch.episodes[tasks]
             support = episodes.support.to(device)
-            prediction_TQC = method.predict(support, episodes.query_x.to(device))
-            scores = score(prediction_TQC.cpu(), episodes)
+            query_x = episodes.query_x.to(device)
+            prediction_TQC = method.predict(support, query_x)
+            scores = score(prediction_TQC.cpu(), episodes, method.spread(support, query_x))
             yield {
                 "table": list(batch.tables[tasks]),
                 "episode": list(batch.numbers[tasks]),

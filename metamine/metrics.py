@@ -113,6 +113,11 @@ def r2(prediction_TQ: Tensor, y_TQ: Tensor) -> Tensor:
     return (1 - mse(prediction_TQ, y_TQ) / variance_T).masked_fill(constant_T, torch.nan)
 
 
+def log_likelihood(prediction_TQ: Tensor, spread_TQ: Tensor, y_TQ: Tensor) -> Tensor:
+    """Mean of log N(y; prediction, spread^2)."""
+    return torch.distributions.Normal(prediction_TQ, spread_TQ).log_prob(y_TQ).mean(dim=1)
+
+
 CLASSIFICATION = (accuracy, balanced_accuracy, roc_auc_ovr, roc_auc_ovo, log_loss, brier)
 REGRESSION = (mse, rmse, mae, r2)
 
@@ -124,12 +129,15 @@ HEADLINE: dict[Kind, tuple[str, int]] = {
 
 
 def score(
-    prediction_TQC: Float[Tensor, "T Q C"], episodes: Episodes
+    prediction_TQC: Float[Tensor, "T Q C"],
+    episodes: Episodes,
+    spread_TQ: Float[Tensor, "T Q"] | None = None,
 ) -> dict[str, Float[Tensor, " T"] | Float[Tensor, "T 10"]]:
     """All metrics of a method's raw output: logits (-inf = impossible class), or numbers (C = 1).
 
     Regression is scored in standard deviations of the table's target, so an MSE of 1 is what
-    always predicting the table's mean would give.
+    always predicting the table's mean would give. `spread_TQ`, of a method that has one, adds the
+    log-likelihood.
     Raises MetamineError if a prediction is not a number.
     """
     raw_TQC = prediction_TQC.detach().cpu().double()
@@ -138,7 +146,11 @@ def score(
         scale_T1 = episodes.target_scale.cpu().double()[:, None]
         value_TQ = _numbers(raw_TQC[..., 0] * scale_T1)
         target_TQ = y_TQ.double() * scale_T1
-        return {metric.__name__: metric(value_TQ, target_TQ) for metric in REGRESSION}
+        errors = {metric.__name__: metric(value_TQ, target_TQ) for metric in REGRESSION}
+        if spread_TQ is None:
+            return errors
+        sigma_TQ = _numbers(spread_TQ.detach().cpu().double() * scale_T1)
+        return errors | {"log_likelihood": log_likelihood(value_TQ, sigma_TQ, target_TQ)}
     probability_TQC = _numbers(raw_TQC.softmax(dim=2))
     values = {metric.__name__: metric(probability_TQC, y_TQ) for metric in CLASSIFICATION}
     return values | calibration_bins(probability_TQC, y_TQ)

@@ -20,6 +20,8 @@ from sklearn.ensemble import (
     RandomForestClassifier,
     RandomForestRegressor,
 )
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
@@ -313,6 +315,20 @@ def test_knn(k: int, weights: str, p: float) -> None:
     numeric.query_x[:, 0] = numeric.support.x[:, 5]
     expected = loop(numeric, numbers(lambda: KNeighborsRegressor(**settings)))
     assert torch.allclose(answers(method, numeric), expected, atol=1e-9)
+
+
+def test_gaussian_process() -> None:
+    batch = exact("regression", n_features=2)
+    method = baseline("gaussian_process", lengthscale=1.3, scale=0.7, noise=0.2)
+    means, spreads = answers(method, batch), method.spread(batch.support, batch.query_x)
+    assert spreads is not None
+    for task in range(batch.n_tasks):
+        x, y = batch.support.x[task].numpy(), batch.support.y[task].numpy()
+        kernel = ConstantKernel(0.7**2, "fixed") * RBF(1.3, "fixed")
+        process = GaussianProcessRegressor(kernel, alpha=0.2**2, optimizer=None).fit(x, y)
+        mean, sd = process.predict(batch.query_x[task].numpy(), return_std=True)
+        assert np.allclose(means[task, :, 0], mean)
+        assert np.allclose(spreads[task], np.hypot(sd, 0.2))
 
 
 @pytest.mark.parametrize("alpha", [0.1, 10.0])

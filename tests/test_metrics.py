@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from sklearn import metrics as reference
 from torch import Tensor
 
@@ -150,6 +151,19 @@ def test_regression_equals_scikit_learn_in_units_of_the_table() -> None:
             },
             rel=1e-12,
         )
+
+
+def test_log_likelihood_equals_scipy_in_units_of_the_table() -> None:
+    generator = torch.Generator().manual_seed(0)
+    y_TQ, mean_TQ = torch.randn(2, TASKS, 30, generator=generator)
+    spread_TQ = torch.rand(TASKS, 30, generator=generator) + 0.1
+    scale_T = torch.rand(TASKS, generator=generator) + 0.5
+    scores = metrics.score(mean_TQ[..., None], _episodes(y_TQ, 0, scale_T), spread_TQ)
+    scaled = [(each.double() * scale_T[:, None]).numpy() for each in (y_TQ, mean_TQ, spread_TQ)]
+    expected = norm.logpdf(*scaled).mean(axis=1)
+    assert np.allclose(scores["log_likelihood"].numpy(), expected)
+    with pytest.raises(MetamineError, match="episodes got predictions that are not finite"):
+        metrics.score(mean_TQ[..., None], _episodes(y_TQ, 0), torch.full_like(y_TQ, torch.nan))
 
 
 def test_r2_of_constant_targets_is_undefined() -> None:

@@ -124,6 +124,16 @@ def test_sigma_stays_above_its_least(name: str) -> None:
     torch.testing.assert_close(sigma, torch.full_like(sigma, 0.3))
 
 
+@pytest.mark.parametrize("name", ["cnp", "anp"])
+def test_the_spread_is_that_of_the_likelihood(name: str) -> None:
+    method, batch = built_method(name), episodes("regression")
+    with torch.no_grad():
+        mean_TQ, sigma_TQ = method.distribution(batch.support, batch.query_x)
+        assert torch.equal(method.predict(batch.support, batch.query_x)[..., 0], mean_TQ)
+        assert torch.equal(method.spread(batch.support, batch.query_x), sigma_TQ)
+        assert method.spread(episodes().support, batch.query_x) is None
+
+
 def test_heads_must_share_the_width() -> None:
     with pytest.raises(Exception, match="hidden \\(10\\) must be a multiple of heads \\(4\\)"):
         built_method("anp", hidden=10)

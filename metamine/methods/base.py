@@ -39,6 +39,12 @@ class Method(nn.Module, ABC):
         """Meta-training objective: mean query loss, unless the method has its own."""
         return query_loss(self.predict(episodes.support, episodes.query_x), episodes)
 
+    def spread(
+        self, support: Support, query_x: Float[Tensor, "T Q F"]
+    ) -> Float[Tensor, "T Q"] | None:
+        """Standard deviation of each target about its answer; None: the method gives none."""
+        return None
+
     def column_subsets(self, support: Support) -> Int64[Tensor, " T"]:
         """In how many subsets of its columns each table is read; 1, unless it is too wide."""
         width_T = support.feature_mask.sum(dim=1)

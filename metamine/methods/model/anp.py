@@ -75,6 +75,11 @@ class ANP(Method):
         mean_TQ, sigma_TQ = self.distribution(episodes.support, episodes.query_x)
         return gaussian_loss(mean_TQ, sigma_TQ, episodes.query_y)
 
+    def spread(
+        self, support: Support, query_x: Float[Tensor, "T Q F"]
+    ) -> Float[Tensor, "T Q"] | None:
+        return self.distribution(support, query_x)[1] if support.kind == "regression" else None
+
     def distribution(
         self, support: Support, query_x: Float[Tensor, "T Q F"]
     ) -> tuple[Float[Tensor, "T Q"], Float[Tensor, "T Q"]]:
