@@ -21,8 +21,8 @@ from metamine.errors import MetamineError, UsageError
 from metamine.methods.metric.nearest_task import NearestTask
 from metamine.methods.metric.similarity import TaskSimilarity, labelled
 from metamine.plan import Plan
+from metamine.report.drawing import NO_PICTURES, drawing
 from metamine.report.files import write
-from metamine.report.run_report import NO_PICTURES
 from metamine.settings import check_training
 from metamine.sources.base import Split
 from metamine.sources.split import SPLITS, EmptySplit
@@ -101,14 +101,11 @@ def similarity_job(config: dict[str, Any], directory: Path, asked: dict[str, Any
     write(directory / "similarity.csv", table.to_csv())
     write(directory / "map.csv", places.to_csv(index=False))
     print("\n".join(nearest(table)))
-    try:
-        from metamine.report import task_map
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        print(NO_PICTURES)
-    else:
+    task_map = drawing("task_map")
+    if task_map:
         task_map.draw(table, places, directory)
+    else:
+        print(NO_PICTURES)
     print(f"\n{directory}")
 
 

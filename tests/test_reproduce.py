@@ -266,6 +266,24 @@ def test_the_report(tmp_path: Path) -> None:
     assert text.startswith("# How good they are\n\nSomebody (2000), table 1\n")
 
 
+@pytest.mark.pictures
+def test_columns_that_differ_in_inner_steps_give_a_curve(tmp_path: Path) -> None:
+    from metamine.report import adaptation
+
+    frame = collect(TABLE, found(tmp_path, TABLE)).frame
+    assert adaptation.draw(frame, "accuracy", tmp_path / "pictures") == "adaptation-accuracy.png"
+    first = (tmp_path / "pictures/adaptation-accuracy.svg").read_bytes()
+    assert b"large" in first
+    assert b"small" in first
+    write_report(TABLE, collect(TABLE, found(tmp_path / "again", TABLE)), tmp_path, tmp_path, [])
+    assert (tmp_path / "pictures/adaptation-accuracy.svg").read_bytes() == first
+    assert "![adaptation](pictures/adaptation-accuracy.png)" in (tmp_path / "report.md").read_text()
+    other = frame.assign(protocol=frame["protocol"].str.replace("steps", "shots"))
+    assert adaptation.draw(other, "accuracy", tmp_path) is None
+    only_one = frame[frame["protocol"].str.endswith("1 step")]
+    assert adaptation.draw(only_one, "accuracy", tmp_path) is None
+
+
 def test_a_number_without_its_source_is_refused() -> None:
     with pytest.raises(ValueError, match="sources lacks paper"):
         replace(TABLE, sources={})

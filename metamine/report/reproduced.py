@@ -13,11 +13,12 @@ import pandas as pd
 from metamine.errors import MetamineError
 from metamine.report import sections
 from metamine.report.collect import SAME_SCORE
+from metamine.report.drawing import drawing
 from metamine.report.files import Labelled, Run, write
 from metamine.report.headline import headlines
-from metamine.report.results import TITLES, only, records
+from metamine.report.results import TITLES, in_order, only, records
 from metamine.report.run_report import body
-from metamine.report.table import NOTHING, latex, markdown, number
+from metamine.report.table import NOTHING, latex, markdown, number, with_interval
 from metamine.reproduce.table import Cell, Table
 from metamine.statistics import summarise
 
@@ -55,6 +56,8 @@ def collect(table: Table, found: Sequence[tuple[Cell, str, Path]]) -> Results:
     told = ["label"] if table.trained or table.evaluated else []
     if not told or frame["protocol"].nunique() > 1:
         told.append("protocol")
+    if frame["source"].nunique() > 1:
+        told.insert(0, "source")
     frame = frame.assign(protocol=frame[told].agg(", ".join, axis=1)).drop(columns="label")
     frame = frame.drop_duplicates(SAME_SCORE, ignore_index=True)
     if table.shown is not None:
@@ -78,13 +81,41 @@ def write_report(
     notes += ["- 95% interval: of ours minus published, the published number taken as exact."]
     deviations = [f"- {deviation}" for deviation in table.deviations]
     top = "\n".join([shown, "", *notes, "", "What we do otherwise:", "", *deviations])
-    grids = [str(each) for each in headlines(results.frame, {})] if table.metric in TITLES else []
+    if table.metric in TITLES:
+        grids = [str(each) for each in headlines(results.frame, {})]
+    else:
+        grids = [_grid(results.frame, table.metric)]
     missing = [f"- missing: {failure}" for failure in failures]
     parts = [f"# {table.title}", table.about, "## Published and ours", top, "\n".join(missing)]
-    parts += ["## Ours", *grids, *body(results.frame, [], output), sections.READING]
+    parts += [
+        "## Ours",
+        *grids,
+        *_adaptation(results.frame, table.metric, output),
+        *body(results.frame, [], output),
+        sections.READING,
+    ]
     write(output / "report.md", "\n\n".join(part for part in parts if part) + "\n")
     write(output / "table.tex", latex(HEADER, list(_rows(compared)), table.title) + "\n")
     return "\n\n".join([table.title, top, *grids])
+
+
+def _adaptation(results: pd.DataFrame, metric: str, output: Path) -> list[str]:
+    """The curve over inner steps, if the columns differ in them."""
+    module = drawing("adaptation")
+    file = module.draw(results, metric, output / "pictures") if module else None
+    return [f"![adaptation](pictures/{file})\n\nAfter each number of inner steps."] if file else []
+
+
+def _grid(results: pd.DataFrame, metric: str) -> str:
+    """Rows by columns: mean and interval of each."""
+    summary = summarise(only(results, metric))
+    columns = summary["protocol"].unique()
+    cells = {(row["method"], row["protocol"]): with_interval(row) for row in records(summary)}
+    rows = [
+        [method, *(cells.get((method, column), NOTHING) for column in columns)]
+        for method in in_order(summary, metric)
+    ]
+    return markdown([metric, *columns], rows)
 
 
 def comparison(table: Table, results: pd.DataFrame, folder: Path) -> pd.DataFrame:
