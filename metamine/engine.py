@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 
 import torch
@@ -53,7 +54,8 @@ def evaluate(
 ) -> Iterator[dict[str, list]]:  # type: ignore[type-arg]
     """Adapt to and answer each planned batch; yield its scores as columns, one value an episode.
 
-    Columns: `table`, `episode`, `fallback`, `column_subsets`, and those of `metrics.score`.
+    Columns: `table`, `episode`, `seconds` (its share of what adapting and answering took),
+    `fallback`, `column_subsets`, and those of `metrics.score`.
     """
     device = device_of(method)
     method.eval()
@@ -63,11 +65,14 @@ def evaluate(
             episodes = batch.episodes[tasks]
             support = episodes.support.to(device)
             query_x = episodes.query_x.to(device)
-            prediction_TQC = method.predict(support, query_x)
-            scores = score(prediction_TQC.cpu(), episodes, method.spread(support, query_x))
+            started = time.perf_counter()
+            prediction_TQC = method.predict(support, query_x).cpu()  # waits for the device
+            seconds = (time.perf_counter() - started) / episodes.n_tasks
+            scores = score(prediction_TQC, episodes, method.spread(support, query_x))
             yield {
                 "table": list(batch.tables[tasks]),
                 "episode": list(batch.numbers[tasks]),
+                "seconds": [seconds] * episodes.n_tasks,
                 "fallback": method.falls_back(support).tolist(),
                 "column_subsets": method.column_subsets(support).tolist(),
                 **{name: value.tolist() for name, value in scores.items()},

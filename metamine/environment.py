@@ -10,6 +10,13 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import torch
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 PACKAGES = ("metamine", "torch", "numpy", "scikit-learn", "pandas", "hydra-core", "omegaconf")
 
 
@@ -25,6 +32,18 @@ def facts() -> dict[str, Any]:
             "cores": os.cpu_count(),
         },
     }
+
+
+def peak_memory(device: torch.device) -> dict[str, float]:
+    """Most memory that was in use at once so far, in MB: of this process, and of its GPU."""
+    # Linux counts in kB, macOS in bytes; Windows does not tell.
+    most = {}
+    if resource is not None:
+        unit = 1e6 if sys.platform == "darwin" else 1e3
+        most["host"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit, 1)
+    if device.type == "cuda":
+        most["device"] = round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    return most
 
 
 def _versions() -> dict[str, str | None]:

@@ -196,10 +196,10 @@ class _Job:
                 log.warning("no validation, so the last checkpoint is evaluated: %s", each)
         return plans
 
-    def finish(self, cost: dict[str, float], interruption: Interruption) -> float:
+    def finish(self, cost: dict[str, Any], interruption: Interruption) -> float:
         """Evaluate all learners, write results and report, print the headline."""
         started = time.monotonic()
-        results = judge(
+        results, milliseconds = judge(
             self.learners,
             self.plans,
             self.config["chunk_size"],
@@ -212,7 +212,11 @@ class _Job:
         headline = float(by_source.groupby(["source", "protocol"]).mean().mean())
         write_whole(self.run / "results.parquet", lambda file: results.to_parquet(file))
         write_json(self.run / "metrics.json", as_json(results))
-        cost = cost | {"evaluate_seconds": round(time.monotonic() - started, 1)}
+        cost = cost | {
+            "evaluate_seconds": round(time.monotonic() - started, 1),
+            "task_milliseconds": milliseconds,
+            "peak_memory_mb": environment.peak_memory(self.device),
+        }
         self.run.record(headline=headline, cost=cost)
         print(write_report(self.run.path))
         print(f"\n{self.run.path}")

@@ -47,4 +47,5 @@ def test_scores_are_those_of_the_whole_batch(chunk_size: int) -> None:
     assert columns["episode"] == [0, 0, 0, 1, 1]
     assert columns["fallback"] == [False] * 5
     assert columns["column_subsets"] == [1] * 5
+    assert all(seconds > 0 for seconds in columns["seconds"])
     assert method.training

@@ -61,7 +61,17 @@ def test_run_directory_is_full(finished: Path) -> None:
     }
     assert facts["absent"] == {}
     assert set(facts["plan_hash"]) == {"synthetic/5-shot", "shipped/5-shot"}
-    assert {"train_seconds", "evaluate_seconds"} <= facts["cost"].keys()
+    cost = facts["cost"]
+    assert {"train_seconds", "evaluate_seconds"} <= cost.keys()
+    assert cost["task_milliseconds"].keys() == {
+        "ProtoNet",
+        "from scratch",
+        "majority",
+        "nearest_centroid",
+        "knn",
+    }
+    assert all(value > 0 for value in cost["task_milliseconds"].values())
+    assert cost["peak_memory_mb"]["host"] > 50
 
 
 def test_every_learner_answers_every_episode(finished: Path) -> None:

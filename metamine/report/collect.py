@@ -133,12 +133,15 @@ def _in_columns_of_equal_plans(
 
 def _table_of_runs(runs: Sequence[Labelled]) -> str:
     header = ["run", "method", "source", "encoder", "seed", "parameters", "train s", "evaluate s"]
+    header += ["ms a task", "memory MB"]
     rows = []
     for label, run in runs:
         choices, cost, record = run.part("choices"), run.part("cost"), run.record
         facts = [choices.get("source"), choices.get("encoder")]
         facts += [record.get("seed"), record.get("parameters")]
         facts += [cost.get("train_seconds"), cost.get("evaluate_seconds")]
+        facts += [(cost.get("task_milliseconds") or {}).get(choices.get("method"))]
+        facts += [(cost.get("peak_memory_mb") or {}).get("host")]
         rows.append([str(run.path), label])
         rows[-1] += [NOTHING if fact is None else str(fact) for fact in facts]
     return f"## Runs\n\n{markdown(header, rows)}"
