@@ -30,11 +30,8 @@ def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     if request.node.get_closest_marker("pictures"):
         return
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    for name in (
-        "pictures",
-        "task_map",
-        "adaptation",
-    ):  # were they imported before, they would still draw
+    # Were they imported before, they would still draw.
+    for name in ("pictures", "task_map", "adaptation", "critical_difference", "shots", "cost"):
         monkeypatch.delitem(sys.modules, f"metamine.report.{name}", raising=False)
         monkeypatch.delattr(f"metamine.report.{name}", raising=False)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import sys
@@ -14,10 +15,11 @@ import pytest
 from metamine.errors import MetamineError, UsageError
 from metamine.report import table
 from metamine.report.collect import report
+from metamine.report.drawing import NO_PICTURES
 from metamine.report.files import Run
 from metamine.report.headline import WIDEST, headline
 from metamine.report.labels import labels
-from metamine.report.run_report import NO_PICTURES, write_report
+from metamine.report.run_report import write_report
 from metamine.statistics import summarise
 
 METHODS = {"MAML": "meta", "from scratch": "from scratch", "kNN": "baseline", "LDA": "baseline"}
@@ -201,6 +203,7 @@ def test_a_run_gets_its_report(tmp_path: Path) -> None:
     titles = [line for line in text.splitlines() if line.startswith("## ")]
     assert titles == [
         "## Paired comparisons",
+        "## Ranks over tables",
         "## By table",
         "## All metrics",
         "## Tables left out",
@@ -214,7 +217,8 @@ def test_the_pictures_are_whole_and_always_the_same(tmp_path: Path) -> None:
     folder = _run(tmp_path / "run", _results(bins=True)) / "pictures"
     write_report(folder.parent)
     first = {file.name: file.read_bytes() for file in folder.iterdir()}
-    names = ("learning-accuracy", "tables-accuracy", "calibration-accuracy")
+    names = ["learning-accuracy", "tables-accuracy", "calibration-accuracy"]
+    names += ["critical_difference-accuracy"]
     assert set(first) == {f"{name}.{kind}" for name in names for kind in ("png", "svg")}
     for name in names:
         assert first[f"{name}.png"].startswith(b"\x89PNG")
@@ -223,6 +227,8 @@ def test_the_pictures_are_whole_and_always_the_same(tmp_path: Path) -> None:
             f"![{name.partition('-')[0]}](pictures/{name}.png)"
             in (folder.parent / "report.md").read_text()
         )
+        embedded = base64.b64encode(first[f"{name}.svg"]).decode()
+        assert f"base64,{embedded}" in (folder.parent / "report.html").read_text()
     write_report(folder.parent)
     assert first == {file.name: file.read_bytes() for file in folder.iterdir()}
 
@@ -239,7 +245,8 @@ def test_without_matplotlib_the_report_says_so(tmp_path: Path) -> None:
 def test_a_run_of_regression_has_no_calibration(tmp_path: Path) -> None:
     run = _run(tmp_path / "run", _results(metric="mse"), metric="mse")
     assert write_report(run).startswith("Mean squared error")
-    assert {file.stem for file in (run / "pictures").iterdir()} == {"learning-mse", "tables-mse"}
+    drawn = {"learning-mse", "tables-mse", "critical_difference-mse"}
+    assert {file.stem for file in (run / "pictures").iterdir()} == drawn
 
 
 def test_every_key_of_run_json_is_optional(tmp_path: Path) -> None:

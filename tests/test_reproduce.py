@@ -105,6 +105,8 @@ def test_each_cell_is_trained_and_each_of_its_runs_evaluated(work: Callable[...,
     ] * 4
     assert all((path / "run.json").exists() for places in found for _, path in places)
 
+    assert made.seconds() > 0
+
     again: list[str] = []
     assert work().carry_out(2, again.append) == []
     assert again == ["4 of 4 cells are done already"]
@@ -208,6 +210,8 @@ def test_columns_and_rows_are_named_as_in_the_table(tmp_path: Path) -> None:
     assert set(frame["protocol"]) == {"5-shot"}
     with pytest.raises(MetamineError, match="nothing is finished"):
         collect(TABLE, [])
+    with pytest.raises(UsageError, match="no run has a metric auc; there are accuracy"):
+        collect(replace(plain, metric="auc"), found(tmp_path / "other", plain))
 
 
 def test_the_difference_from_a_printed_number(tmp_path: Path) -> None:
@@ -241,10 +245,13 @@ def test_numbers_of_single_tables_are_compared_on_the_tables_that_both_have(
         sources={"by_table": "their files"},
     )
     frame = collect(table, found(tmp_path, table)).frame
-    (row,) = comparison(table, frame, tmp_path).to_dict("records")
+    row, other = comparison(table, frame, tmp_path).to_dict("records")
     gap = np.array([0.111, 0.121, 0.131]) - np.array([0.10, 0.20, 0.15])
     half = 1.96 * gap.std(ddof=1) / 3**0.5
-    assert row["row"] == "A"
+    assert [row["row"], other["row"]] == ["A", "Z"]
+    assert other["published"] == 0.5
+    assert other["tables"] == 3
+    assert np.isnan([other[key] for key in ("ours", "difference", "low", "high")]).all()
     assert row["tables"] == 3
     assert row["published"] == pytest.approx(0.15)
     assert row["ours"] == pytest.approx(0.121)
@@ -255,15 +262,22 @@ def test_numbers_of_single_tables_are_compared_on_the_tables_that_both_have(
 def test_the_report(tmp_path: Path) -> None:
     gathered = collect(TABLE, found(tmp_path, TABLE))
     output = tmp_path / "out"
-    shown = write_report(TABLE, gathered, tmp_path, output, ["B, large: it broke"])
-    assert files(output) == ["published.csv", "report.md", "results.csv", "table.tex"]
+    shown = write_report(TABLE, gathered, tmp_path, output, ["B, large: it broke"], 90)
+    assert files(output) == [
+        "published.csv",
+        "report.html",
+        "report.md",
+        "results.csv",
+        "table.tex",
+    ]
     text = (output / "report.md").read_text()
     for part in ("| A   | small, 1 step | 0.500     | 0.126 | -0.374     |", "- paper: table 1"):
         assert part in shown
         assert part in text
     assert "- Other folds." in text
     assert "- missing: B, large: it broke" in text
-    assert text.startswith("# How good they are\n\nSomebody (2000), table 1\n")
+    assert text.startswith("# How good they are\n\nSomebody (2000), table 1\n\n")
+    assert "all commands together 2 min" in text
 
 
 @pytest.mark.pictures
@@ -275,7 +289,7 @@ def test_columns_that_differ_in_inner_steps_give_a_curve(tmp_path: Path) -> None
     first = (tmp_path / "pictures/adaptation-accuracy.svg").read_bytes()
     assert b"large" in first
     assert b"small" in first
-    write_report(TABLE, collect(TABLE, found(tmp_path / "again", TABLE)), tmp_path, tmp_path, [])
+    write_report(TABLE, collect(TABLE, found(tmp_path / "again", TABLE)), tmp_path, tmp_path, [], 0)
     assert (tmp_path / "pictures/adaptation-accuracy.svg").read_bytes() == first
     assert "![adaptation](pictures/adaptation-accuracy.png)" in (tmp_path / "report.md").read_text()
     other = frame.assign(protocol=frame["protocol"].str.replace("steps", "shots"))

@@ -81,7 +81,7 @@ def complete(request: Sequence[str]) -> int:
 
 def _reproduce(given: argparse.Namespace, folders: Sequence[Path]) -> int:
     from metamine.complaints import say
-    from metamine.hydra_app.resolvers import digest
+    from metamine.overrides import digest
     from metamine.report.reproduced import collect, write_report
     from metamine.reproduce.table import load, tables
     from metamine.reproduce.work import Work
@@ -96,7 +96,8 @@ def _reproduce(given: argparse.Namespace, folders: Sequence[Path]) -> int:
     failures = work.carry_out(given.jobs, partial(print, flush=True))
     found = [(cell, *place) for cell in work.cells for place in work.directories(cell)]
     results = collect(table, found)
-    print(write_report(table, results, tables(folders)[given.name].parent, output, failures))
+    folder = tables(folders)[given.name].parent
+    print(write_report(table, results, folder, output, failures, work.seconds()))
     print(f"\n{output}")
     if failures:
         say(

@@ -12,6 +12,7 @@ from metamine.report import sections
 from metamine.report.families import families
 from metamine.report.files import Labelled, Run, write
 from metamine.report.headline import headlines
+from metamine.report.html import is_page, write_both
 from metamine.report.labels import labels
 from metamine.report.results import columns_of
 from metamine.report.run_report import body
@@ -23,18 +24,21 @@ SAME_SCORE = ["method", "seed", *COLUMN, "table", "episode"]
 
 
 def report(paths: Sequence[Path], output: Path) -> str:
-    """Collect the finished runs below `paths`: report.md, results.csv, table.tex, pictures/.
+    """Collect finished runs: report.md, report.html, results.csv, table.tex, pictures/.
 
     Runs that differ in nothing but the seed share a row; others are told apart by what they differ
     in. Only runs that were evaluated on the same episodes share a column.
     Returns the table for the terminal, and which runs were left out and why. Raises UsageError if
-    no run is finished, or if `output` holds a report.md that no earlier report of many runs put
-    there; MetamineError if the report cannot be written.
+    no run is finished, or if `output` holds a report.md or report.html that no earlier report of
+    many runs put there; MetamineError if the report cannot be written.
     """
-    if (output / "report.md").exists() and not (output / "table.tex").exists():
-        raise UsageError(
-            f"{output}/report.md is not a report of many runs; choose another place by --output"
-        )
+    of_many = (output / "table.tex").exists()
+    ours = {"report.md": of_many, "report.html": of_many and is_page(output / "report.html")}
+    for name in ours:
+        if (output / name).exists() and not ours[name]:
+            raise UsageError(
+                f"{output}/{name} is not a report of many runs; choose another place by --output"
+            )
     runs, frames, left_out = _finished(paths)
     if not runs:
         raise UsageError(
@@ -60,7 +64,7 @@ def report(paths: Sequence[Path], output: Path) -> str:
     top = "\n\n".join([*map(str, tables), "\n".join(f"- {note}" for note in notes)]).strip()
     parts = [f"# {len(runs)} runs", top, *body(results, labelled, output)]
     parts += [_table_of_runs(labelled), sections.READING]
-    write(output / "report.md", "\n\n".join(part for part in parts if part) + "\n")
+    write_both(output, parts)
     summary = summarise(results)
     summary = summary.assign(family=summary["method"].map(families(summary, known)))
     write(output / "results.csv", summary.to_csv(index=False))

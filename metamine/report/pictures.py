@@ -1,4 +1,4 @@
-"""Pictures of results: learning curves, the scores of tables, calibration.
+"""Pictures of results: learning curves, the scores of tables, calibration, and all others by name.
 
 Needs matplotlib, the extra `plots`.
 """
@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from metamine.report.cost import cost
+from metamine.report.critical_difference import critical_difference
 from metamine.report.files import Labelled
 from metamine.report.results import (
     ROLES,
@@ -25,6 +27,7 @@ from metamine.report.results import (
     tables_recur,
 )
 from metamine.report.sections import summarise_tables
+from metamine.report.shots import shots
 from metamine.report.style import SETTINGS, legend_below, save, style
 from metamine.scores import BINS
 from metamine.statistics import summarise
@@ -37,8 +40,9 @@ def draw(
 ) -> dict[str, str]:
     """Draw all that the data allow, each as PNG and SVG in `folder`.
 
-    metric: the headline's. runs: for their learning curves.
-    Returns the PNG's file name for each of: learning, tables, calibration.
+    metric: the headline's. runs: for their learning curves, protocols and costs.
+    Returns the PNG's file name for each of: learning, tables, calibration, critical_difference,
+    shots, cost.
     """
     main = _main_methods(results, metric)
     with mpl.rc_context(SETTINGS):
@@ -46,6 +50,9 @@ def draw(
             "learning": learning_curves(runs, metric),
             "tables": scores_of_tables(results, metric, main),
             "calibration": calibration(results, main),
+            "critical_difference": critical_difference(results, metric),
+            "shots": shots(results, metric, runs),
+            "cost": cost(results, metric, runs),
         }
         drawn = {name: figure for name, figure in figures.items() if figure is not None}
         for name, figure in drawn.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,18 +10,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from metamine.errors import MetamineError
+from metamine.errors import MetamineError, UsageError
 from metamine.report import sections
 from metamine.report.collect import SAME_SCORE
 from metamine.report.drawing import drawing
 from metamine.report.files import Labelled, Run, write
 from metamine.report.headline import headlines
+from metamine.report.html import write_both
 from metamine.report.results import TITLES, in_order, only, records
 from metamine.report.run_report import body
-from metamine.report.table import NOTHING, latex, markdown, number, with_interval
+from metamine.report.table import NOTHING, Rows, latex, markdown, number, with_interval
 from metamine.reproduce.table import Cell, Table
+from metamine.scores import NOT_METRICS
 from metamine.statistics import summarise
 
+COMPARED = ["row", "column", "published", "ours", "difference", "low", "high", "by", "tables"]
 HEADER = ["row", "column", "published", "ours", "difference", "95% interval", "according to"]
 
 
@@ -37,7 +40,10 @@ class Results:
 
 
 def collect(table: Table, found: Sequence[tuple[Cell, str, Path]]) -> Results:
-    """Read the finished runs. found: cell, column of the evaluation, run directory."""
+    """Read the finished runs. found: cell, column of the evaluation, run directory.
+
+    Raises MetamineError if there is none, UsageError if they lack the table's metric.
+    """
     frames, runs = [], []
     for cell, column, path in found:
         try:
@@ -49,7 +55,7 @@ def collect(table: Table, found: Sequence[tuple[Cell, str, Path]]) -> Results:
         method = frame["role"].map(row).fillna(frame["method"].replace(table.names))
         label = ", ".join(part for part in (cell.column, column) if part)
         frames.append(frame.assign(method=method, label=label))
-        runs.append((cell.name, run))
+        runs.append((cell.row, run))
     if not frames:
         raise MetamineError("nothing is finished; see the failures above")
     frame = pd.concat(frames, ignore_index=True)
@@ -60,43 +66,84 @@ def collect(table: Table, found: Sequence[tuple[Cell, str, Path]]) -> Results:
         told.insert(0, "source")
     frame = frame.assign(protocol=frame[told].agg(", ".join, axis=1)).drop(columns="label")
     frame = frame.drop_duplicates(SAME_SCORE, ignore_index=True)
+    if table.metric not in frame:
+        known = ", ".join(str(name) for name in frame if name not in NOT_METRICS)
+        raise UsageError(f"no run has a metric {table.metric}; there are {known}")
     if table.shown is not None:
         frame = frame[frame["method"].isin(table.shown)]
     return Results(frame, runs)
 
 
 def write_report(
-    table: Table, results: Results, folder: Path, output: Path, failures: Sequence[str]
+    table: Table,
+    results: Results,
+    folder: Path,
+    output: Path,
+    failures: Sequence[str],
+    seconds: float,
 ) -> str:
-    """Write report.md, published.csv, results.csv, table.tex and pictures/ into `output`.
+    """Write the report and its pictures, published.csv, results.csv and table.tex into `output`.
 
-    folder: of the table's yaml. Returns the comparison for the terminal.
+    folder: of the table's yaml. seconds: what all commands took together.
+    Returns the comparison, for the terminal.
     """
     compared = comparison(table, results.frame, folder)
-    write(output / "published.csv", compared.to_csv(index=False))
-    write(output / "results.csv", summarise(results.frame).to_csv(index=False))
-    shown = markdown(HEADER, list(_rows(compared)))
-    cited = {str(by): table.sources[str(by)] for by in compared["by"].unique()}
-    notes = [f"- {by}: {where}" for by, where in cited.items()]
-    notes += ["- 95% interval: of ours minus published, the published number taken as exact."]
-    deviations = [f"- {deviation}" for deviation in table.deviations]
-    top = "\n".join([shown, "", *notes, "", "What we do otherwise:", "", *deviations])
+    rows = list(_rows(compared))
     if table.metric in TITLES:
         grids = [str(each) for each in headlines(results.frame, {})]
     else:
         grids = [_grid(results.frame, table.metric)]
-    missing = [f"- missing: {failure}" for failure in failures]
-    parts = [f"# {table.title}", table.about, "## Published and ours", top, "\n".join(missing)]
-    parts += [
-        "## Ours",
-        *grids,
+    top = "\n\n".join([_held_against_others(table, compared, rows), *grids]).strip()
+    parts = [
+        f"# {table.title}",
+        table.about,
+        _how(results.runs, seconds),
+        "\n".join(f"- missing: {failure}" for failure in failures),
+        top,
         *_adaptation(results.frame, table.metric, output),
-        *body(results.frame, [], output),
+        *body(results.frame, results.runs, output),
         sections.READING,
     ]
-    write(output / "report.md", "\n\n".join(part for part in parts if part) + "\n")
-    write(output / "table.tex", latex(HEADER, list(_rows(compared)), table.title) + "\n")
-    return "\n\n".join([table.title, top, *grids])
+    write(output / "published.csv", compared.to_csv(index=False))
+    write(output / "results.csv", summarise(results.frame).to_csv(index=False))
+    write(output / "table.tex", latex(HEADER, rows, table.title) + "\n")
+    write_both(output, parts)
+    return f"{table.title}\n\n{top}"
+
+
+def _how(runs: Sequence[Labelled], seconds: float) -> str:
+    """When, where and from which commit the runs were made, and how long they took."""
+    records = [run.record for _, run in runs]
+    told = {
+        "from {}": min((str(each["started"]) for each in records if "started" in each), default=""),
+        "to {}": max((str(each["ended"]) for each in records if "ended" in each), default=""),
+        "cores {}": _all(run.part("machine").get("cores") for _, run in runs),
+        "device {}": _all(each.get("device") for each in records),
+        "commit {}": _all(_commit(run) for _, run in runs),
+        "all commands together {} min": f"{seconds / 60:.0f}",
+    }
+    return "; ".join(text.format(value) for text, value in told.items() if value)
+
+
+def _all(values: Iterable[object]) -> str:
+    return ", ".join(sorted({str(value) for value in values if value is not None}))
+
+
+def _commit(run: Run) -> str | None:
+    git = run.part("git")
+    return f"{git['commit']:.10}" + "+" * bool(git.get("dirty")) if git.get("commit") else None
+
+
+def _held_against_others(table: Table, compared: pd.DataFrame, rows: Rows) -> str:
+    """Published and ours, whose numbers they are, and what we do otherwise."""
+    parts = []
+    if rows:
+        cited = [f"- {by}: {table.sources[str(by)]}" for by in compared["by"].unique()]
+        cited += ["- 95% interval: of ours minus published, which is taken as exact."]
+        parts += ["## Published and ours", markdown(HEADER, rows), "\n".join(cited)]
+    if table.deviations:
+        parts += ["What we do otherwise:", "\n".join(f"- {each}" for each in table.deviations)]
+    return "\n\n".join([*parts, "## Ours"])
 
 
 def _adaptation(results: pd.DataFrame, metric: str, output: Path) -> list[str]:
@@ -123,12 +170,15 @@ def comparison(table: Table, results: pd.DataFrame, folder: Path) -> pd.DataFram
 
     Numbers of single tables are compared as a mean over the tables that have both (`tables` says
     how many), and the interval is over the differences of tables; otherwise it is that of ours.
+    Where there is no number of ours, it and what follows from it are NaN.
     """
     results = only(results, table.metric)
     rows = list(_of_cells(table, summarise(results)))
     if table.published_by_table:
         rows += _of_tables(pd.read_csv(folder / table.published_by_table), results, table.metric)
-    return pd.DataFrame(rows)
+    order = [*(table.shown or ()), *(str(each["row"]) for each in rows)]
+    rows.sort(key=lambda each: order.index(str(each["row"])))
+    return pd.DataFrame(rows, columns=COMPARED)
 
 
 def _of_cells(table: Table, summary: pd.DataFrame) -> Iterator[dict[str, Any]]:
@@ -152,23 +202,32 @@ def _of_cells(table: Table, summary: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def _of_tables(
     published: pd.DataFrame, results: pd.DataFrame, metric: str
 ) -> Iterator[dict[str, Any]]:
-    ours = results.groupby(["method", "protocol", "table"])[metric].mean()
-    known = {(row, column) for row, column, _ in ours.index}
+    ours = results.groupby(["protocol", "table", "method"])[metric].mean().unstack()
     for column, theirs in published.groupby("column", sort=False):
+        if column not in ours.index:
+            continue
+        mine = ours.loc[[column]].droplevel(0)
         theirs = theirs.set_index("table").drop(columns="column").dropna()
-        for row in theirs.columns[[(row, column) in known for row in theirs]]:
-            both = pd.concat([theirs[row], ours[row, column]], axis=1, join="inner")
-            gap = both.iloc[:, 1] - both.iloc[:, 0]
-            half = 1.96 * gap.std() / len(gap) ** 0.5
-            yield {
+        theirs = theirs[theirs.index.isin(mine.index)]
+        for row in map(str, theirs):
+            told: dict[str, Any] = {
                 "row": row,
                 "column": column,
-                "published": both.iloc[:, 0].mean(),
-                "ours": both.iloc[:, 1].mean(),
+                "by": "by_table",
+                "tables": len(theirs),
+            }
+            if row not in mine or mine[row].isna().all():
+                yield told | {"published": theirs[row].mean()}
+                continue
+            both = theirs[[row]].assign(ours=mine[row]).dropna()
+            gap = both["ours"] - both[row]
+            half = 1.96 * gap.std() / len(gap) ** 0.5
+            yield told | {
+                "published": both[row].mean(),
+                "ours": both["ours"].mean(),
                 "difference": gap.mean(),
                 "low": gap.mean() - half,
                 "high": gap.mean() + half,
-                "by": "by_table",
                 "tables": len(gap),
             }
 

@@ -8,8 +8,11 @@ from pathlib import Path
 import pandas as pd
 
 from metamine.report import sections
-from metamine.report.files import Labelled, Run, write
+from metamine.report.drawing import NO_PICTURES, drawing
+from metamine.report.files import Labelled, Run
 from metamine.report.headline import headline
+from metamine.report.html import write_both
+from metamine.report.ranking import ranks
 from metamine.report.results import kinds
 
 CAPTIONS = {
@@ -18,14 +21,17 @@ CAPTIONS = {
     "the other methods.",
     "calibration": "Share of right answers against the probability given to them; on the line = "
     "calibrated. Bins with less than 1% of the rows are left out.",
+    "critical_difference": "Mean ranks over tables, best on the left; a bar joins methods that the "
+    "critical difference CD does not tell apart.",
+    "shots": "Scores against the number of labelled rows, with 95% intervals; with more than eight "
+    "methods, only that of the best (grey).",
+    "cost": "Scores against cost, with 95% intervals. A filled point: no method is better at no "
+    "more cost.",
 }
-NO_PICTURES = (
-    "Pictures are left out: matplotlib is missing; `pip install metamine[plots]` brings it."
-)
 
 
 def write_report(run_directory: Path) -> str:
-    """Write `report.md` and `pictures/` into a run directory, from its files alone.
+    """Write `report.md`, `report.html`, `pictures/` into a run directory, from its files alone.
 
     Returns the headline, for the terminal. Raises MetamineError if run.json or results.parquet
     cannot be read, or the report cannot be written.
@@ -45,14 +51,14 @@ def write_report(run_directory: Path) -> str:
         sections.skipped(run.part("skipped")),
         sections.READING,
     ]
-    write(run_directory / "report.md", "\n\n".join(part for part in parts if part) + "\n")
+    write_both(run_directory, parts)
     return top
 
 
 def body(results: pd.DataFrame, runs: Sequence[Labelled], directory: Path) -> list[str]:
     """The sections below the headline, for each kind of task; pictures are put in `directory`.
 
-    runs: for their learning curves.
+    runs: for their learning curves, protocols and costs.
     """
     parts = []
     for metric in kinds(results):
@@ -60,6 +66,7 @@ def body(results: pd.DataFrame, runs: Sequence[Labelled], directory: Path) -> li
         parts += [
             _pictures(here, metric, runs, directory),
             sections.comparisons(here, metric),
+            ranks(here, metric),
             sections.tables(here, metric),
             sections.all_metrics(here, metric),
         ]
@@ -67,11 +74,8 @@ def body(results: pd.DataFrame, runs: Sequence[Labelled], directory: Path) -> li
 
 
 def _pictures(results: pd.DataFrame, metric: str, runs: Sequence[Labelled], directory: Path) -> str:
-    try:
-        from metamine.report import pictures
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
+    pictures = drawing("pictures")
+    if pictures is None:
         return NO_PICTURES
     drawn = pictures.draw(results, metric, runs, directory / "pictures")
     return "\n\n".join(

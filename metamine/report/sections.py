@@ -25,7 +25,8 @@ READING = """\
 - A score is the mean over tables of the mean over a table's episodes. Its interval says how far it
   would move with other tables and episodes of the same kind. Methods met the same episodes, so
   judge a difference by its own interval, not by whether two intervals overlap.
-- p-values (Wilcoxon signed-rank, over tables) are not corrected for the number of comparisons.
+- p-values of paired comparisons (Wilcoxon signed-rank, over tables) are not corrected for their
+  number; those beside mean ranks are (Holm, over all pairs).
 - ece pools the episodes of a table (of the whole source where every episode has its own table).
   log_loss charges 36.04 for a row whose class the support did not show.
 - Regression is in standard deviations of the table's target: an mse of 1 is what predicting its

@@ -6,8 +6,11 @@ import io
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 
 from metamine.report.files import write
 
@@ -43,6 +46,38 @@ def style(index: int) -> dict[str, Any]:
         "markerfacecolor": colour if index % 2 == 0 else "white",
         "linestyle": DASHES[index % len(DASHES)],
     }
+
+
+def width_of(text: str) -> float:
+    """Of a line of text in the font of pictures, in inches; at most, as hinting moves letters."""
+    font = FontProperties(size=mpl.rcParams["font.size"])
+    width, _, _ = text_to_path.get_text_width_height_descent(text, font, ismath=False)
+    return 1.04 * float(width) / 72
+
+
+def fixed_panels(
+    n: int,
+    across: int,
+    plot: tuple[float, float],
+    margins: tuple[float, float, float, float],
+    below: float = 0.0,
+) -> tuple[Figure, list[Axes]]:
+    """Panels of one size, so that it is known where things are before they are drawn; in inches.
+
+    across: at most so many in a row. plot: width and height of each. margins: on its left, on its
+    right, above and under it. below: room at the bottom of the figure.
+    """
+    left, right, above, under = margins
+    across = min(n, across)
+    wide, tall = left + plot[0] + right, above + plot[1] + under
+    width, height = across * wide, -(-n // across) * tall + below
+    figure = Figure(figsize=(width, height))
+    panels = []
+    for row, column in (divmod(place, across) for place in range(n)):
+        x, y = column * wide + left, height - (row + 1) * tall + under
+        box = (x / width, y / height, plot[0] / width, plot[1] / height)
+        panels.append(figure.add_axes(box))
+    return figure, panels
 
 
 def legend_below(figure: Figure, *panels: Axes) -> None:

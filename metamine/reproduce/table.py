@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import yaml
 from pydantic import PositiveFloat
@@ -13,7 +12,7 @@ from pydantic import PositiveFloat
 from metamine.complaints import did_you_mean
 from metamine.config import build
 from metamine.errors import UsageError
-from metamine.hydra_app.resolvers import digest
+from metamine.overrides import digest
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ class Table:
     title: what is measured.
     about: the paper, and the place in it.
     minutes: what all of it took on two cores, measured; null if it has not been.
-    metric: of the cells.
+    metric: of the cells, as results.parquet calls it: accuracy, roc_auc_ovr, mse, ...
     common: overrides of every cell; several values, as in seed=0,1, are runs of the same cell.
     rows: overrides by row.
     trained: overrides by column, for columns that need training of their own; {} if none does.
@@ -64,7 +63,7 @@ class Table:
     title: str
     about: str
     minutes: PositiveFloat | None
-    metric: Literal["accuracy", "auc", "mse", "log_likelihood"]
+    metric: str
     common: list[str]
     rows: dict[str, list[str]]
     trained: dict[str, list[str]]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from metamine.errors import MetamineError, UsageError
 from metamine.files import write_json
-from metamine.hydra_app.resolvers import digest
 from metamine.interruption import Interruption
+from metamine.overrides import digest
 from metamine.reproduce.table import Cell, Table, file_name
 
 METAMINE = (sys.executable, "-m", "metamine")
@@ -76,6 +76,11 @@ class Work:
         """Whether all of a cell is there."""
         file = self._folder(cell) / "done.json"
         return file.exists() and json.loads(file.read_text())["evaluated"] == self.table.evaluated
+
+    def seconds(self) -> float:
+        """What the commands of all cells that are done took, one after another."""
+        done = [self._folder(cell) / "done.json" for cell in self.cells if self.is_done(cell)]
+        return float(sum(json.loads(file.read_text())["seconds"] for file in done))
 
     def directories(self, cell: Cell) -> Iterator[tuple[str, Path]]:
         """The directories that hold a cell's results: column of the evaluation, directory."""
