@@ -79,6 +79,7 @@ def opened(store: Path) -> OpenML:
         kind="classification",
         tables=None,
         targets=None,
+        classes="all",
         groups=None,
         leakage="refuse",
         split=Shares(0.6, 0.2, 0.2, 0),

@@ -26,12 +26,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import OneHotEncoder
+from sklearn.svm import SVC
 
 from metamine.episode import Episodes, Kind
 from metamine.methods.baseline.base import LEAST_PROBABILITY, Baseline
 
 PACKAGES = {"xgboost", "lightgbm", "catboost"}  # which may be absent, and their baselines with them
 TREES = PACKAGES | {"random_forest", "gradient_boosting"}
+FITTED = TREES | {"svc"}  # task by task
 PRETRAINED = {"tabpfn", "tabicl"}  # see test_extras
 
 
@@ -47,7 +49,7 @@ def more_trees(name: str) -> dict[str, int]:
 
 NAMES = [name for name in names_in("baseline") if name not in PRETRAINED]
 NAMES = [name for name in NAMES if name not in PACKAGES or find_spec(name)]
-BATCHED = [name for name in NAMES if name not in TREES]
+BATCHED = [name for name in NAMES if name not in FITTED]
 EVERY = [
     pytest.param(name, kind, id=f"{name}-{kind}")
     for name in NAMES
@@ -183,7 +185,7 @@ def test_fallbacks_are_the_majority_and_counted() -> None:
         if "classification" in baseline(name).kinds
         and baseline(name).falls_back(support).tolist() == [True, False, False, False]
     }
-    assert counted == TREES.intersection(NAMES) | {"logistic_regression", "shrinkage_lda"}
+    assert counted == FITTED.intersection(NAMES) | {"logistic_regression", "shrinkage_lda"}
     one_shot = exact(shot=1)
     lda = baseline("shrinkage_lda")
     assert lda.falls_back(one_shot.support).all()
@@ -388,6 +390,22 @@ def test_trees_are_those_of_scikit_learn(kind: Kind) -> None:
             assert torch.allclose(out, clipped(loop(batch, probabilities(make))), atol=1e-6)
 
 
+@pytest.mark.parametrize("way", [2, 3])
+def test_support_vectors_are_those_of_scikit_learn(way: int) -> None:
+    """The likeliest class is the one predicted; of two, the margin is the log of their odds."""
+    batch = exact(way=way, shot=3, n_query=30, n_tasks=6)
+    settings: dict[str, Any] = {"kernel": "sigmoid", "gamma": 0.02}
+    out = answers(baseline("svc", c=10.0, **settings), batch)
+    for task in range(batch.n_tasks):
+        machine = SVC(C=10.0, **settings)
+        machine.fit(batch.support.x[task].numpy(), batch.support.y[task].numpy())
+        query = batch.query_x[task].numpy()
+        assert np.array_equal(out[task].argmax(dim=1).numpy(), machine.predict(query))
+        if way == 2:
+            odds = (out[task, :, 1] - out[task, :, 0]).numpy()
+            assert np.allclose(odds, machine.decision_function(query), atol=1e-6)
+
+
 def test_any_number_of_workers_answers_the_same() -> None:
     batch = exact()
     alone, together = (answers(baseline("random_forest", workers=n), batch) for n in (1, 2))
@@ -395,8 +413,9 @@ def test_any_number_of_workers_answers_the_same() -> None:
 
 
 def test_a_worker_starts_without_torch() -> None:
-    code = "import metamine.methods.baseline.worker, sys; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    for module in ("worker", "margins"):
+        code = f"import metamine.methods.baseline.{module}, sys; sys.exit('torch' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 # --- categories

@@ -92,6 +92,7 @@ def source(store: Path, **changes: Any) -> OpenML:
         "kind": "classification",
         "tables": None,
         "targets": None,
+        "classes": "all",
         "groups": None,
         "leakage": "refuse",
         "split": Shares(0.5, 0.2, 0.3, 0),
@@ -266,6 +267,20 @@ def test_targets(store: Path) -> None:
         source(store, datasets=[900011], targets={"made (900011)": "clas"})
     with pytest.raises(UsageError, match="there is no table 'nobody'"):
         source(store, targets={"nobody": "class"})
+
+
+def test_the_commonest_class_against_the_others(store: Path) -> None:
+    counts = {900011: [30, 50, 40], 900012: [41, 40, 39]}
+    for number, each in counts.items():
+        labels = np.repeat(np.array(["low", "mid", "high"], dtype=object), each)
+        put_dataset(store, number, columns={"class": labels})
+    split = Shares(0.0, 0.0, 1.0, 0)
+    made = source(store, datasets=[*counts], split=split, classes="commonest_or_not")
+    commonest = {table.name: table.classes[0] for table in made.tables["test"]}
+    assert commonest == {"made (900011)": "mid", "made (900012)": "low"}
+    for table in made.tables["test"]:
+        assert table.classes[1] == f"not {table.classes[0]}"
+        assert (table.y == 0).sum() == max(counts[int(table.name[6:-1])])
 
 
 def test_regression_and_rows_without_a_target(

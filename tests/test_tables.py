@@ -13,11 +13,12 @@ import pytest
 import torch
 
 from metamine.config import build
-from metamine.errors import UsageError
+from metamine.errors import MetamineError, UsageError
 from metamine.protocol import Protocol
 from metamine.sampler import sample
 from metamine.sources import reading
 from metamine.sources.base import Shape
+from metamine.sources.classes import with_classes
 from metamine.sources.split import SPLITS, EmptySplit, Folds, Given, Shares, Splitting
 from metamine.sources.tables import Tables
 
@@ -60,6 +61,7 @@ def tables(folder: Path | str | None, **changes: Any) -> Tables:
         "tables": None,
         "target": "target",
         "targets": None,
+        "classes": "all",
         "text": "refuse",
         "groups": None,
         "leakage": "refuse",
@@ -105,7 +107,8 @@ def test_a_config_builds_the_source(folder: Path) -> None:
     split = {"_target_": "metamine.sources.split.Folds", "folds": 5, "fold": 1, "seed": 0}
     node = {"_target_": "metamine.sources.tables.Tables", "path": str(folder), "split": split}
     node |= {"kind": "classification", "tables": ["t*"], "target": "target", "targets": None}
-    node |= {"text": "refuse", "groups": {"pair": ["t1", "t2"]}, "leakage": "refuse"}
+    node |= {"classes": "all", "text": "refuse"}
+    node |= {"groups": {"pair": ["t1", "t2"]}, "leakage": "refuse"}
     source = build(node, (), "source")
     assert side_of(source)["t1"] == side_of(source)["t2"]
     with pytest.raises(UsageError, match=r"^source.split.fold: fold is 9|^source.split: fold is 9"):
@@ -280,6 +283,42 @@ def test_a_file_that_changes_is_read_anew(folder: Path, cache: Path) -> None:
         len(tables(folder, tables=["t0"], split=Shares(0.0, 0.0, 1.0, 0)).tables["test"][0].y) == 44
     )
     assert len(list(cache.iterdir())) == 1
+
+
+def test_the_commonest_class_of_a_table_against_the_others(folder: Path) -> None:
+    """Whichever comes first of equals; what is kept prepared is the table with all its classes."""
+    n_class = {"t0": [5, 20, 15], "t1": [14, 13, 13], "t2": [10, 15, 15], "t3": [12, 28, 0]}
+    for name, counts in n_class.items():
+        frame = pd.read_csv(folder / f"{name}.csv")
+        labels = np.repeat([*"pqr"], counts)
+        frame.assign(target=np.random.default_rng(0).permutation(labels)).to_csv(
+            folder / f"{name}.csv", index=False
+        )
+    split = Shares(0.0, 0.0, 1.0, 0)
+    for classes in ("commonest_or_not", "all", "commonest_or_not"):
+        source = tables(folder, tables=[*n_class], split=split, classes=classes)
+        by_name = {table.name: table for table in source.tables["test"]}
+        commonest = {"t0": "q", "t1": "p", "t2": "q", "t3": "q"}
+        for name, label in commonest.items():
+            table, frame = by_name[name], pd.read_csv(folder / f"{name}.csv")
+            if classes == "all":
+                assert table.classes == tuple(sorted(set(frame["target"])))
+                assert with_classes(table, "all") is table
+                continue
+            assert table.classes == (label, f"not {label}")
+            assert np.array_equal(table.y == 0, frame["target"] == label)
+            assert set(table.y) == {0, 1}
+    episodes = sample(source, "test", PROTOCOL, 8, torch.Generator().manual_seed(0))
+    assert episodes.support.n_classes.tolist() == [2] * 8
+
+
+def test_the_commonest_class_of_what_has_none(folder: Path) -> None:
+    with pytest.raises(UsageError, match=r"is for regression: source.classes=commonest_or_not"):
+        tables(folder, kind="regression", target="a", text="drop", classes="commonest_or_not")
+    frame = pd.read_csv(folder / "t0.csv")
+    frame.assign(target="x").to_csv(folder / "t0.csv", index=False)
+    with pytest.raises(MetamineError, match=r"^\S+t0\.csv: the target .* a single class, x, no"):
+        tables(folder, classes="commonest_or_not")
 
 
 def test_regression(folder: Path) -> None:

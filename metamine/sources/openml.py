@@ -19,6 +19,7 @@ from metamine.errors import MetamineError, UsageError
 from metamine.openml import store as kept
 from metamine.openml.suites import Wanted, wanted_tables
 from metamine.sources.base import Split
+from metamine.sources.classes import Classes, with_classes
 from metamine.sources.families import family_of
 from metamine.sources.groups import Leakage
 from metamine.sources.held import HeldTables
@@ -39,6 +40,7 @@ class OpenML(HeldTables):
     kind: tables of the other kind are left out.
     tables: patterns of table names (`iris (61)`), as for a folder of tables.
     targets: table -> column to predict instead.
+    classes: "all", or "commonest_or_not": the commonest class of each table against the others.
     groups: group -> patterns of tables that share data, beside the families that metamine knows of
         (families.csv) and the twins that it finds by their contents.
     leakage: "refuse" a split that separates a group, or "warn".
@@ -58,6 +60,7 @@ class OpenML(HeldTables):
         kind: Kind,
         tables: list[str] | None,
         targets: dict[str, str] | None,
+        classes: Classes,
         groups: dict[str, list[str]] | None,
         leakage: Leakage,
         split: Splitting,
@@ -106,7 +109,10 @@ class OpenML(HeldTables):
             ),
         )
         self.share_out(
-            [replace(table, group=claimed.get(table.name) or table.group) for table in read],
+            [
+                replace(with_classes(table, classes), group=claimed.get(table.name) or table.group)
+                for table in read
+            ],
             same,
             split,
             {},

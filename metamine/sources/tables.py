@@ -12,6 +12,7 @@ from typing import Literal
 
 from metamine.episode import Kind
 from metamine.errors import UsageError
+from metamine.sources.classes import Classes, with_classes
 from metamine.sources.folder import Entry, entries
 from metamine.sources.groups import Leakage
 from metamine.sources.held import HeldTables
@@ -31,6 +32,7 @@ class Tables(HeldTables):
         out; None takes all.
     target: the column to predict. `targets` (table -> column) and the folder's index.csv name the
         exceptions: columns `table` and any of `target`, `group`, `split`, `kind`.
+    classes: "all", or "commonest_or_not": the commonest class of each table against the others.
     text: "refuse" a table with a column of text or dates, or "drop" the column.
     groups: group -> patterns of the tables that share data, and so must be on the same side;
         tables that hold the same data (see twins.py) are put in one group unasked.
@@ -47,6 +49,7 @@ class Tables(HeldTables):
         tables: list[str] | None,
         target: str,
         targets: dict[str, str] | None,
+        classes: Classes,
         text: Literal["refuse", "drop"],
         groups: dict[str, list[str]] | None,
         leakage: Leakage,
@@ -61,7 +64,10 @@ class Tables(HeldTables):
         read = _prepare(found, kind, text, json.dumps([str(self.folder), kind, tables, text]))
         group_of = {entry.name: entry.group for entry in found}
         given = {entry.name: entry.side for entry in found if entry.side}
-        tables_read = [replace(table, group=group_of[table.name]) for table in read.tables]
+        tables_read = [
+            replace(with_classes(table, classes), group=group_of[table.name])
+            for table in read.tables
+        ]
         self.share_out(tables_read, read.twins, split, given, leakage)
 
 
