@@ -16,9 +16,7 @@ from metamine.settings import REFERRED_TO, Training, check_training
 
 CONF = conf_dir()
 FILES = sorted(path for path in CONF.glob("[!h]*/**/*.yaml") if path.parent != CONF)
-NODES = [
-    path for path in FILES if "_target_" in path.read_text() and path.parent.name != "table"
-]
+NODES = [path for path in FILES if "_target_" in path.read_text() and path.parent.name != "table"]
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 GROUPS = ("method", "encoder", "source", "protocol", "optimizer", "evaluation")
 

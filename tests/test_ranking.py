@@ -256,14 +256,12 @@ def test_pictures_of_several_tables_are_whole_and_always_the_same(tmp_path: Path
         (name, _run(tmp_path / name, train_seconds=10.0 * (index + 1)))
         for index, name in enumerate(NAMES[:2])
     ]
-    wanted = ("critical_difference", "shots", "cost")
-    assert set(wanted) <= set(CAPTIONS)
-    drawn = pictures.draw(results, "accuracy", runs, tmp_path / "a", wanted)
-    assert drawn == {name: f"{name}-accuracy.png" for name in wanted}
-    for name in wanted:
+    drawn = pictures.draw(results, "accuracy", runs, tmp_path / "a")
+    assert {"critical_difference", "shots", "cost"} < drawn.keys() <= CAPTIONS.keys()
+    for name in drawn:
         picture = tmp_path / "a" / f"{name}-accuracy.svg"
         assert ElementTree.parse(picture).getroot().tag.endswith("svg")
         assert picture.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert pictures.draw(results, "accuracy", runs, tmp_path / "b", wanted) == drawn
+    assert pictures.draw(results, "accuracy", runs, tmp_path / "b") == drawn
     for file in (tmp_path / "a").iterdir():
         assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
