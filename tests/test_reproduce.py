@@ -54,7 +54,8 @@ if words.get("method") == "wrong":
 if words.get("method") == "slow":
     pathlib.Path("slow").touch(); time.sleep(60)
 if words.get("method") == "b" and words["size"] == "2" and pathlib.Path("broken").exists():
-    print("metamine: b broke"); sys.exit(1)
+    print("metamine: out/b failed: b broke\\nmetamine: 1 failed; the same command runs it again")
+    sys.exit(1)
 for name in ("s0", "s1") if sys.argv[1] == "train" else (words["hydra.sweep.subdir"],):
     run = pathlib.Path(words["hydra.sweep.dir"]) / name
     run.mkdir(parents=True, exist_ok=True)
@@ -342,6 +343,16 @@ def test_what_cannot_be_reproduced_is_one_sentence(
     assert run_cli(monkeypatch, *words) == 2
     assert capsys.readouterr().err == f"metamine: {sentence}\n"
     assert files(tmp_path) == []
+
+
+def test_a_report_of_something_else_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "report.md").write_text("mine")
+    assert run_cli(monkeypatch, "maml_sinusoid", "--output", str(tmp_path)) == 2
+    told = "report.md is not that of a reproduced table; choose another place by --output"
+    assert capsys.readouterr().err == f"metamine: {tmp_path}/{told}\n"
+    assert files(tmp_path) == ["report.md"]
 
 
 def test_a_table_of_one_s_own_from_nothing_to_a_report(

@@ -81,6 +81,7 @@ def complete(request: Sequence[str]) -> int:
 
 def _reproduce(given: argparse.Namespace, folders: Sequence[Path]) -> int:
     from metamine.complaints import say
+    from metamine.errors import UsageError
     from metamine.overrides import digest
     from metamine.report.reproduced import collect, write_report
     from metamine.reproduce.table import load, tables
@@ -90,6 +91,11 @@ def _reproduce(given: argparse.Namespace, folders: Sequence[Path]) -> int:
     more = list(given.overrides)
     name = f"{given.name}_{digest(more)}" if more else given.name
     output = given.output or Path("outputs/reproduce") / name
+    if (output / "report.md").exists() and not (output / "runs").is_dir():
+        raise UsageError(
+            f"{output}/report.md is not that of a reproduced table; "
+            "choose another place by --output"
+        )
     if given.config_dir:
         more += ["--config-dir", str(given.config_dir)]
     work = Work(table, output, more)
@@ -100,7 +106,6 @@ def _reproduce(given: argparse.Namespace, folders: Sequence[Path]) -> int:
     print(write_report(table, results, folder, output, failures, work.seconds()))
     print(f"\n{output}")
     if failures:
-        say(
-            f"{len(failures)} of {len(work.cells)} cells failed; the same command tries these again"
-        )
+        told = f"{len(failures)} of {len(work.cells)} cells failed"
+        say(f"{told}; the same command tries these again")
     return 1 if failures else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 from metamine.errors import MetamineError, UsageError
 from metamine.files import write_json
@@ -74,13 +76,11 @@ class Work:
 
     def is_done(self, cell: Cell) -> bool:
         """Whether all of a cell is there."""
-        file = self._folder(cell) / "done.json"
-        return file.exists() and json.loads(file.read_text())["evaluated"] == self.table.evaluated
+        return self._done(cell).get("evaluated") == self.table.evaluated
 
     def seconds(self) -> float:
         """What the commands of all cells that are done took, one after another."""
-        done = [self._folder(cell) / "done.json" for cell in self.cells if self.is_done(cell)]
-        return float(sum(json.loads(file.read_text())["seconds"] for file in done))
+        return sum(map(self._seconds, self.cells))
 
     def directories(self, cell: Cell) -> Iterator[tuple[str, Path]]:
         """The directories that hold a cell's results: column of the evaluation, directory."""
@@ -93,6 +93,14 @@ class Work:
 
     def _folder(self, cell: Cell) -> Path:
         return self.output / "runs" / cell.folder
+
+    def _done(self, cell: Cell) -> dict[str, Any]:
+        """What done.json says; {} if there is none."""
+        file = self._folder(cell) / "done.json"
+        return dict(json.loads(file.read_text())) if file.exists() else {}
+
+    def _seconds(self, cell: Cell) -> float:
+        return float(self._done(cell).get("seconds", 0))
 
     def _cell(self, cell: Cell) -> str:
         started, folder = time.monotonic(), self._folder(cell)
@@ -108,7 +116,7 @@ class Work:
         done = {
             "words": cell.words,
             "evaluated": self.table.evaluated,
-            "seconds": round(seconds, 1),
+            "seconds": round(self._seconds(cell) + seconds, 1),
         }
         write_json(folder / "done.json", done)
         return f"{cell.name}: done in {seconds:.0f} s"
@@ -116,6 +124,7 @@ class Work:
     def _command(self, cell: Cell, *words: str) -> None:
         log = self._folder(cell) / "log.txt"
         with log.open("ab") as file:
+            before = file.tell()
             with self._lock:
                 if self._stopped:
                     raise Failed(f"{cell.name}: not begun")
@@ -129,17 +138,22 @@ class Work:
             process.wait()
         self._running.discard(process)
         if process.returncode:
-            said = log.read_text(errors="replace").splitlines()
-            last = next((line for line in reversed(said) if line.startswith("metamine: ")), "")
-            reason = last.removeprefix("metamine: ") or f"exit code {process.returncode}"
+            reason = _reason(log.read_bytes()[before:].decode(errors="replace"))
             kind = UsageError if process.returncode == UsageError.exit_code else Failed
-            raise kind(f"{cell.name}: {reason}; all it said is in {log}")
+            told = reason or f"exit code {process.returncode}"
+            raise kind(f"{cell.name}: {told}; all it said is in {log}")
 
     def _stop(self) -> None:
         with self._lock:
             self._stopped = True
             for process in self._running:
                 process.terminate()
+
+
+def _reason(said: str) -> str:
+    """The first complaint of a command; of a sweep, what its first job that failed said."""
+    complaints = [line for line in said.splitlines() if line.startswith("metamine: ")]
+    return re.sub(r"^metamine: (\S+ failed: )?", "", complaints[0]) if complaints else ""
 
 
 def _named(column: str, words: Sequence[str]) -> str:
