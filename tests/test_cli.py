@@ -416,7 +416,11 @@ def test_config_can_be_printed(command: Metamine, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("metamine ", {"train", "evaluate", "prefetch", "tasks", "report", "list", "show"}),
+        (
+            "metamine ",
+            {"train", "evaluate", "prefetch", "tasks", "reproduce", "report", "list", "show"},
+        ),
+        ("metamine reproduce maml", {"maml_sinusoid"}),
         ("metamine tr", {"train"}),
         ("metamine tasks s", {"similarity", "split=", "seed="}),
         ("metamine train opt", {"optimizer=", "optimizer."}),
