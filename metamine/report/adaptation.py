@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from metamine.report.results import in_order, only
 from metamine.report.style import SETTINGS, legend_below, save, style
-from metamine.statistics import summarise
+from metamine.statistics import LOWER_IS_BETTER, summarise
 
 COLUMN = re.compile(r"(?:(?P<panel>.*), )?(?P<steps>\d+) steps?")
 
@@ -24,7 +24,8 @@ def draw(results: pd.DataFrame, metric: str, folder: Path) -> str | None:
     """Draw `metric` against the number of steps, as PNG and SVG; the PNG's file name.
 
     results: as `statistics.summarise` takes them; `protocol` says the steps, as in "K = 5, 1 step".
-    None where a protocol does not, or where there is but one number of steps.
+    An error is cut off at twice the worst start. None where a protocol does not say the steps, or
+    where there is but one number of steps.
     """
     summary = summarise(only(results, metric))
     found = summary["protocol"].str.fullmatch(COLUMN)
@@ -58,7 +59,12 @@ def draw(results: pd.DataFrame, metric: str, folder: Path) -> str | None:
             axes.set_title(panel)
             axes.set_xlabel("inner steps")
             axes.set_xticks(sorted(summary["steps"].unique()))
-        axes_of[panels[0]].set_ylabel(metric)
+        first = axes_of[panels[0]]
+        first.set_ylabel(metric)
+        if metric in LOWER_IS_BETTER:  # errors differ by factors, and some learners diverge
+            first.set_yscale("log")
+            starts = summary.loc[summary["steps"] == summary["steps"].min(), "mean"]
+            first.set_ylim(top=2 * starts.max())
         legend_below(figure, *axes_of.values())
         save(figure, folder, f"adaptation-{metric}")
     return f"adaptation-{metric}.png"

@@ -150,7 +150,8 @@ def _adaptation(results: pd.DataFrame, metric: str, output: Path) -> list[str]:
     """The curve over inner steps, if the columns differ in them."""
     module = drawing("adaptation")
     file = module.draw(results, metric, output / "pictures") if module else None
-    return [f"![adaptation](pictures/{file})\n\nAfter each number of inner steps."] if file else []
+    caption = "After each number of inner steps; errors beyond twice the worst start are cut off."
+    return [f"![adaptation](pictures/{file})\n\n{caption}"] if file else []
 
 
 def _grid(results: pd.DataFrame, metric: str) -> str:
