@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from omegaconf import OmegaConf
 
-from metamine import checkpoint, environment
+from metamine import environment
 from metamine.config import build
 from metamine.devices import resolve
 from metamine.errors import MetamineError, UsageError
@@ -35,6 +35,7 @@ from metamine.settings import check_same, check_training
 from metamine.sources.base import Source
 from metamine.sources.leaks import groups, holdings, leaks, leaks_of_run
 from metamine.statistics import as_json
+from metamine.trained import load_weights
 from metamine.training import MetaTraining, Schedule
 
 log = logging.getLogger(__name__)
@@ -89,30 +90,20 @@ def evaluate_job(
 
     Raises as `train_job` does.
     """
-    of = Path(config["run"])
-    which: Literal["best", "last"] = config["checkpoint"]
+    of, which = Path(config["run"]), config["checkpoint"]
     config = {key: value for key, value in config.items() if key not in ("run", "checkpoint")}
-    if which not in ("best", "last"):
-        raise UsageError(f"checkpoint={which} is neither best nor last")
     check_training(config)
-    state = checkpoint.load(of / "checkpoints", which, resolve(config["device"]))
     run = RunDirectory(directory)
     if resuming and run.status == "done":
         return _left_as_it_is(run)
     job = _Job(config, run)
-    try:
-        job.method.load_state_dict(state.method)
-    except RuntimeError as error:
-        raise UsageError(
-            f"the checkpoint of {of} does not fit the method configured: "
-            f"{' '.join(str(error).split())}; leave method and encoder as they were"
-        ) from error
+    step = load_weights(job.method, of, which)
     run.claim(resuming)
     with run, Interruption() as interruption:
         job.describe(overrides)
         trained_on = RunDirectory(of).read().get("trained_on", {})
         run.record(
-            evaluated={"run": str(of), "checkpoint": which, "step": state.step},
+            evaluated={"run": str(of), "checkpoint": which, "step": step},
             leaks=leaks_of_run(trained_on, holdings(job.tested, "test")),
         )
         return job.finish({}, interruption)

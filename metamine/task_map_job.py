@@ -14,8 +14,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor
 
-from metamine import checkpoint
-from metamine.config import build, check
+from metamine.config import build
 from metamine.devices import resolve
 from metamine.errors import MetamineError, UsageError
 from metamine.methods.metric.nearest_task import NearestTask
@@ -27,6 +26,7 @@ from metamine.settings import check_training
 from metamine.sources.base import Split
 from metamine.sources.split import SPLITS, EmptySplit
 from metamine.task_map import nearest, scaled_to_plane, similarities
+from metamine.trained import load_weights
 
 FILES = tuple(f"{name}.{kind}" for name in ("similarity", "map") for kind in ("csv", "png", "svg"))
 
@@ -66,14 +66,10 @@ def similarity_job(config: dict[str, Any], directory: Path, asked: dict[str, Any
     """Compare the held tables of a run; `config` is the run's, and `run` and `checkpoint`.
 
     Writes similarity.csv, map.csv and pictures of both; prints the nearest tables of each.
-    asked: the fields of `Asked`. Raises UsageError before anything is written.
+    asked: the fields of `Asked`, checked. Raises UsageError before anything is written.
     """
-    check(asked, Asked)
-    check_free(directory)
     of, which = Path(config["run"]), config["checkpoint"]
     config = {key: value for key, value in config.items() if key not in ("run", "checkpoint")}
-    if which not in ("best", "last"):
-        raise UsageError(f"checkpoint={which} is neither best nor last")
     check_training(config)
     torch.set_num_threads(config["threads"])
     device = resolve(config["device"])
@@ -110,7 +106,7 @@ def similarity_job(config: dict[str, Any], directory: Path, asked: dict[str, Any
 
 
 def _similarity(
-    config: dict[str, Any], of: Path, which: Literal["best", "last"], device: torch.device
+    config: dict[str, Any], of: Path, which: str, device: torch.device
 ) -> TaskSimilarity:
     """What the run has learned."""
     method = build(config["method"], config["trust"], "method")
@@ -119,14 +115,7 @@ def _similarity(
             f"{of} was trained with {type(method).__name__}, which learns no similarity of tasks; "
             "name a run of method=nearest_task"
         )
-    state = checkpoint.load(of / "checkpoints", which, device)
-    try:
-        method.to(device).load_state_dict(state.method)
-    except RuntimeError as error:
-        raise UsageError(
-            f"the checkpoint of {of} does not fit the method configured: "
-            f"{' '.join(str(error).split())}; leave method and encoder as they were"
-        ) from error
+    load_weights(method.to(device), of, which)
     return method.similarity
 
 

@@ -11,20 +11,18 @@ from torch import Tensor
 
 from metamine.encoders.base import Encoder
 from metamine.encoders.layers import mlp
-from metamine.episode import Episodes, Support
-from metamine.methods.base import Method, only_present
+from metamine.episode import Support
 from metamine.methods.metric.class_means import class_means
 from metamine.methods.model.neural_process import (
     Columns,
     Decoder,
+    NeuralProcess,
     Rows,
-    gaussian,
-    gaussian_loss,
     overall_mean,
 )
 
 
-class ANP(Method):
+class ANP(NeuralProcess):
     """Hyunjik Kim, Andriy Mnih, Jonathan Schwarz, Marta Garnelo, Ali Eslami, Dan Rosenbaum, Oriol
     Vinyals, Yee Whye Teh: "Attentive Neural Processes" (2019), section 3, deterministic path.
 
@@ -66,27 +64,7 @@ class ANP(Method):
         self.decoder = Decoder(self.encoder.width, hidden)
         self.heads, self.least_sigma = heads, least_sigma
 
-    def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
-        return only_present(self._outputs(support, query_x)[..., 0], support)
-
-    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
-        if episodes.support.kind == "classification":
-            return super().loss(episodes)
-        mean_TQ, sigma_TQ = self.distribution(episodes.support, episodes.query_x)
-        return gaussian_loss(mean_TQ, sigma_TQ, episodes.query_y)
-
-    def spread(
-        self, support: Support, query_x: Float[Tensor, "T Q F"]
-    ) -> Float[Tensor, "T Q"] | None:
-        return self.distribution(support, query_x)[1] if support.kind == "regression" else None
-
-    def distribution(
-        self, support: Support, query_x: Float[Tensor, "T Q F"]
-    ) -> tuple[Float[Tensor, "T Q"], Float[Tensor, "T Q"]]:
-        """Of regression tasks: mean and standard deviation of every query row's target."""
-        return gaussian(self._outputs(support, query_x)[:, :, 0], self.least_sigma)
-
-    def _outputs(
+    def outputs(
         self, support: Support, query_x: Float[Tensor, "T Q F"]
     ) -> Float[Tensor, "T Q C 2"]:
         z_TSKD, z_TQKD = self.encoder(support, None), self.encoder(support, query_x)

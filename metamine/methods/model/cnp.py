@@ -9,20 +9,18 @@ from pydantic import Field, PositiveInt
 from torch import Tensor
 
 from metamine.encoders.base import Encoder
-from metamine.episode import Episodes, Support
-from metamine.methods.base import Method, only_present
+from metamine.episode import Support
 from metamine.methods.metric.class_means import class_means
 from metamine.methods.model.neural_process import (
     Columns,
     Decoder,
+    NeuralProcess,
     Rows,
-    gaussian,
-    gaussian_loss,
     overall_mean,
 )
 
 
-class CNP(Method):
+class CNP(NeuralProcess):
     """Marta Garnelo, Dan Rosenbaum, Chris J. Maddison, Tiago Ramalho, David Saxton, Murray
     Shanahan, Yee Whye Teh, Danilo J. Rezende, S. M. Ali Eslami: "Conditional Neural Processes"
     (2018), equations 1 to 3.
@@ -58,27 +56,7 @@ class CNP(Method):
         self.decoder = Decoder(self.encoder.width, hidden)
         self.least_sigma = least_sigma
 
-    def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
-        return only_present(self._outputs(support, query_x)[..., 0], support)
-
-    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
-        if episodes.support.kind == "classification":
-            return super().loss(episodes)
-        mean_TQ, sigma_TQ = self.distribution(episodes.support, episodes.query_x)
-        return gaussian_loss(mean_TQ, sigma_TQ, episodes.query_y)
-
-    def spread(
-        self, support: Support, query_x: Float[Tensor, "T Q F"]
-    ) -> Float[Tensor, "T Q"] | None:
-        return self.distribution(support, query_x)[1] if support.kind == "regression" else None
-
-    def distribution(
-        self, support: Support, query_x: Float[Tensor, "T Q F"]
-    ) -> tuple[Float[Tensor, "T Q"], Float[Tensor, "T Q"]]:
-        """Of regression tasks: mean and standard deviation of every query row's target."""
-        return gaussian(self._outputs(support, query_x)[:, :, 0], self.least_sigma)
-
-    def _outputs(
+    def outputs(
         self, support: Support, query_x: Float[Tensor, "T Q F"]
     ) -> Float[Tensor, "T Q C 2"]:
         z_TQKD = self.encoder(support, query_x)

@@ -1,8 +1,9 @@
-"""What the neural processes share: rows to representations, representations to answers."""
+"""What the neural processes share: networks from rows to answers, and the answers' likelihood."""
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 
 import torch
 import torch.nn.functional as F
@@ -11,7 +12,41 @@ from torch import Tensor, nn
 
 from metamine.encoders.base import Encoder
 from metamine.encoders.layers import Linear, mlp
-from metamine.episode import Support
+from metamine.episode import Episodes, Support
+from metamine.methods.base import Method, only_present
+
+
+class NeuralProcess(Method):
+    """A method whose answer to a regression task is a normal distribution. Abstract."""
+
+    least_sigma: float  # what standard deviations stay above
+
+    @abstractmethod
+    def outputs(
+        self, support: Support, query_x: Float[Tensor, "T Q F"]
+    ) -> Float[Tensor, "T Q C 2"]:
+        """What `Decoder` makes of each query row and class."""
+
+    def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:
+        return only_present(self.outputs(support, query_x)[..., 0], support)
+
+    def loss(self, episodes: Episodes) -> Float[Tensor, ""]:
+        if episodes.support.kind == "classification":
+            return super().loss(episodes)
+        mean_TQ, sigma_TQ = self.distribution(episodes.support, episodes.query_x)
+        return gaussian_loss(mean_TQ, sigma_TQ, episodes.query_y)
+
+    def spread(
+        self, support: Support, query_x: Float[Tensor, "T Q F"]
+    ) -> Float[Tensor, "T Q"] | None:
+        return self.distribution(support, query_x)[1] if support.kind == "regression" else None
+
+    def distribution(
+        self, support: Support, query_x: Float[Tensor, "T Q F"]
+    ) -> tuple[Float[Tensor, "T Q"], Float[Tensor, "T Q"]]:
+        """Of regression tasks: mean and standard deviation of every query row's target."""
+        mean_TQ, raw_TQ = self.outputs(support, query_x)[:, :, 0].unbind(dim=-1)
+        return mean_TQ, self.least_sigma + (1 - self.least_sigma) * F.softplus(raw_TQ)
 
 
 class Columns(nn.Module):
@@ -88,14 +123,6 @@ def overall_mean(r: Float[Tensor, "T C ..."], support: Support) -> Float[Tensor,
     present_TC = support.present_TC.to(r)
     share_TC = present_TC / present_TC.sum(dim=1, keepdim=True)
     return torch.einsum("tc,tc...->t...", share_TC, r)
-
-
-def gaussian(
-    out_TQ2: Float[Tensor, "T Q 2"], least_sigma: float
-) -> tuple[Float[Tensor, "T Q"], Float[Tensor, "T Q"]]:
-    """Mean and standard deviation, never below `least_sigma`."""
-    mean_TQ, raw_TQ = out_TQ2.unbind(dim=-1)
-    return mean_TQ, least_sigma + (1 - least_sigma) * F.softplus(raw_TQ)
 
 
 def gaussian_loss(
