@@ -25,7 +25,8 @@ class Protocol:
     rows: labelled rows altogether, whatever their classes.
     query: query rows of each class with `shot`, altogether with `rows`.
     draw: with `rows`: "balanced" makes every class equally likely for each row, "natural" takes
-        rows as they come.
+        rows as they come, "even" labels as many rows of each class as of any other, as nearly as
+        their number allows, and takes query rows as they come.
     one_class: with `rows`: what becomes of a support of one class: "redraw" draws it again, until
         it holds two, "keep" keeps it.
     transductive: standardise on support and query rows together, instead of the support alone.
@@ -36,7 +37,7 @@ class Protocol:
     shot: Sizes | None
     rows: Sizes | None
     query: PositiveInt
-    draw: Literal["balanced", "natural"]
+    draw: Literal["balanced", "natural", "even"]
     one_class: Literal["redraw", "keep"]
     transductive: bool
     columns: Sizes | None

@@ -59,7 +59,7 @@ def altogether(
     else:
         test_TW = count_TW - training_TW
         support_TS = _labels(training_TW, n_support, n_support, protocol, generator)
-        query_TQ = _draw_labels(test_TW, shape.query, protocol, generator)
+        query_TQ = _labels(test_TW, shape.query, 0, protocol, generator)
         place_TS = _places(support_TS, training_TW, generator)
         place_TQ = _places(query_TQ, test_TW, generator) + training_TW.gather(1, query_TQ)
         label_TN = torch.cat([support_TS, query_TQ], dim=1)
@@ -71,6 +71,11 @@ def _labels(
     count_TW: Tensor, n_rows: int, n_support: int, protocol: Protocol, generator: Generator
 ) -> Int64[Tensor, "T N"]:
     """Labels of `n_rows` rows; a support of one class is drawn again if the protocol says so."""
+    if protocol.draw == "even":
+        support_TS = _even(count_TW, n_support, generator)
+        left_TW = count_TW - F.one_hot(support_TS, count_TW.shape[1]).sum(dim=1)
+        query_TQ = _natural(left_TW, n_rows - n_support, generator)
+        return torch.cat([support_TS, query_TQ], dim=1)
     label_TN = _draw_labels(count_TW, n_rows, protocol, generator)
     if protocol.one_class == "redraw":
         several = (count_TW > 0).sum(dim=1) > 1
@@ -100,9 +105,7 @@ def _draw_labels(
     count_TW: Tensor, n_rows: int, protocol: Protocol, generator: Generator
 ) -> Int64[Tensor, "T N"]:
     if protocol.draw == "natural":
-        end_TW = count_TW.cumsum(dim=1)
-        row_TN = ordered_sample(end_TW[:, -1], n_rows, generator)
-        return torch.searchsorted(end_TW, row_TN, right=True)
+        return _natural(count_TW, n_rows, generator)
     left_TW = count_TW.clone()
     labels = []
     for _ in range(n_rows):
@@ -110,6 +113,26 @@ def _draw_labels(
         left_TW.scatter_add_(1, label_T1, torch.full_like(label_T1, -1))
         labels.append(label_T1)
     return torch.cat(labels, dim=1)
+
+
+def _natural(count_TW: Tensor, n_rows: int, generator: Generator) -> Int64[Tensor, "T N"]:
+    """Classes of rows that are drawn without regard to them."""
+    end_TW = count_TW.cumsum(dim=1)
+    row_TN = ordered_sample(end_TW[:, -1], n_rows, generator)
+    return torch.searchsorted(end_TW, row_TN, right=True)
+
+
+def _even(count_TW: Tensor, n_rows: int, generator: Generator) -> Int64[Tensor, "T N"]:
+    """One class after the other, in random order, until none has rows left; shuffled."""
+    taken_TW = torch.zeros(count_TW.shape)
+    label_TN = torch.empty(len(count_TW), n_rows, dtype=torch.int64)
+    for row in range(n_rows):
+        turn_TW = taken_TW + torch.rand(count_TW.shape, generator=generator)
+        label_T1 = turn_TW.masked_fill(taken_TW >= count_TW, torch.inf).argmin(dim=1, keepdim=True)
+        taken_TW.scatter_add_(1, label_T1, torch.ones(label_T1.shape))
+        label_TN[:, row] = label_T1[:, 0]
+    order_TN = torch.rand(label_TN.shape, generator=generator).argsort(dim=1)
+    return label_TN.gather(1, order_TN)
 
 
 def ordered_sample(
@@ -122,6 +145,8 @@ def ordered_sample(
     places had been moved to before they were picked from. A lane with fewer than `size` numbers has
     all of them first; what follows is meaningless.
     """
+    if not size:
+        return count_L[:, None][:, :0]
     bits = size.bit_length()
     step_K = torch.arange(size)
     left_LK = (count_L[:, None] - step_K).clamp_(min=1)

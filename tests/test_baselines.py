@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from making import built, episodes, kinds_of, names_in, padded, permuted_classes
+from making import built, episodes, kinds_of, names_in, padded, permuted_classes, protocol
 from sklearn.covariance import ledoit_wolf
 from sklearn.ensemble import (
     GradientBoostingClassifier,
@@ -30,6 +30,7 @@ from sklearn.svm import SVC
 
 from metamine.episode import Episodes, Kind
 from metamine.methods.baseline.base import LEAST_PROBABILITY, Baseline
+from metamine.sampler import sample
 
 PACKAGES = {"xgboost", "lightgbm", "catboost"}  # which may be absent, and their baselines with them
 TREES = PACKAGES | {"random_forest", "gradient_boosting"}
@@ -331,6 +332,23 @@ def test_gaussian_process() -> None:
         mean, sd = process.predict(batch.query_x[task].numpy(), return_std=True)
         assert np.allclose(means[task, :, 0], mean)
         assert np.allclose(spreads[task], np.hypot(sd, 0.2))
+
+
+def test_sinusoid() -> None:
+    def fit(x: np.ndarray, y: np.ndarray, query: np.ndarray) -> np.ndarray:
+        waves = [np.concatenate([np.sin(each), np.cos(each)], axis=1) for each in (x, query)]
+        return waves[1] @ np.linalg.lstsq(waves[0], y)[0][:, None]
+
+    batch = exact("regression", shot=12, n_features=3)
+    out = answers(baseline("sinusoid"), batch)
+    assert torch.allclose(out, loop(batch, fit), rtol=0, atol=1e-4)
+
+
+def test_sinusoid_knows_its_source() -> None:
+    source, settings = built("source", "sinusoid"), protocol(shot=5, query=10)
+    episodes = sample(source, "test", settings, 200, torch.Generator().manual_seed(0))
+    answer_TQ1 = baseline("sinusoid").predict(episodes.support, episodes.query_x)
+    assert float((answer_TQ1[..., 0] - episodes.query_y).square().mean()) < 1e-4
 
 
 @pytest.mark.parametrize("alpha", [0.1, 10.0])

@@ -132,7 +132,7 @@ def test_any_shot_protocol_gives_sound_episodes(
     way=st.integers(2, 5),
     rows=st.integers(1, 12),
     query=st.integers(1, 8),
-    how=st.sampled_from(["balanced", "natural"]),
+    how=st.sampled_from(["balanced", "natural", "even"]),
     one_class=st.sampled_from(["redraw", "keep"]),
     seed=st.integers(0, 1000),
 )
@@ -225,6 +225,26 @@ def test_balanced_draw_ignores_how_common_classes_are() -> None:
     of_first_T = (table.y[rows_TN[:, :4] % 1000] == 0).sum(axis=1)
     chance = stats.binom(4, 0.5).pmf(np.arange(5))
     assert is_uniform(np.bincount(of_first_T, minlength=5), 4000 * chance)
+
+
+def test_even_draw_labels_as_many_rows_of_each_class_while_there_are_any() -> None:
+    table = traced(0, (40, 20, 2))
+    rows_TN, _ = rows_and_labels(rows_mode([table], 600, way=3, rows=8, query=8, draw="even"))
+    own_TN = table.y[rows_TN % 1000]
+    counts_TC = np.stack([(own_TN[:, :8] == own).sum(axis=1) for own in range(3)], axis=1)
+    assert {*map(tuple, counts_TC.tolist())} == {(3, 3, 2)}
+    chance = np.array([37, 17]) / 54  # of the rows that are left, none of the third class
+    assert is_uniform(np.bincount(own_TN[:, 8:].ravel()), 600 * 8 * chance)
+
+
+def test_even_draw_favours_no_class_and_no_place() -> None:
+    table = traced(0, (9, 9, 9))
+    rows_TN, _ = rows_and_labels(rows_mode([table], 3000, way=3, rows=4, draw="even"))
+    own_TS = table.y[rows_TN[:, :4] % 1000]
+    twice_T = [np.bincount(own, minlength=3).argmax() for own in own_TS]
+    assert is_uniform(list(Counter(twice_T).values()))
+    for place in range(4):
+        assert is_uniform(list(Counter(own_TS[:, place]).values()))
 
 
 def test_query_is_drawn_as_the_support_is() -> None:

@@ -59,7 +59,7 @@ def collect(table: Table, found: Sequence[tuple[Cell, str, Path]]) -> Results:
     if not frames:
         raise MetamineError("nothing is finished; see the failures above")
     frame = pd.concat(frames, ignore_index=True)
-    told = ["label"] if table.trained or table.evaluated else []
+    told = ["label"] if frame["label"].any() else []
     if not told or frame["protocol"].nunique() > 1:
         told.append("protocol")
     if frame["source"].nunique() > 1:

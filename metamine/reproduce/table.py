@@ -46,8 +46,8 @@ class Table:
     rows: overrides by row.
     trained: overrides by column, for columns that need training of their own; {} if none does.
     evaluated: overrides of `metamine evaluate` by column, for columns that judge the same training
-        differently; {} takes the evaluation at the end of training. Without either, the columns
-        are the protocols of the evaluation.
+        differently; {} takes the evaluation at the end of training. Without either, or if a name
+        is empty, the columns are the protocols of the evaluation.
     shown: the rows to show, in order, among them "ROW from scratch" and the baselines of the
         evaluation; null shows all.
     names: what baselines are called in the table, where they are not called as in conf/baseline.
