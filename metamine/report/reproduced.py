@@ -101,7 +101,7 @@ def write_report(
         "\n".join(f"- missing: {failure}" for failure in failures),
         top,
         *_adaptation(results.frame, table.metric, output),
-        *body(results.frame, results.runs, output),
+        *body(results.frame, results.runs, output, [table.metric]),
         sections.READING,
     ]
     write(output / "published.csv", compared.to_csv(index=False))

@@ -55,13 +55,19 @@ def write_report(run_directory: Path) -> str:
     return top
 
 
-def body(results: pd.DataFrame, runs: Sequence[Labelled], directory: Path) -> list[str]:
-    """The sections below the headline, for each kind of task; pictures are put in `directory`.
+def body(
+    results: pd.DataFrame,
+    runs: Sequence[Labelled],
+    directory: Path,
+    metrics: Sequence[str] | None = None,
+) -> list[str]:
+    """The sections below the headline, for each metric; pictures are put in `directory`.
 
-    runs: for their learning curves, protocols and costs.
+    runs: for their learning curves, protocols and costs. metrics: None takes the headline's, one
+    for each kind of task.
     """
     parts = []
-    for metric in kinds(results):
+    for metric in metrics or kinds(results):
         here = results[results[metric].notna()]
         parts += [
             _pictures(here, metric, runs, directory),
