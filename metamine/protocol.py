@@ -23,7 +23,8 @@ class Protocol:
     way: classes of an episode; a table with fewer usable classes gives what it has (two at least).
     shot: labelled rows of each class (regression: of the task). Exactly one of `shot` and `rows`.
     rows: labelled rows altogether, whatever their classes.
-    query: query rows of each class with `shot`, altogether with `rows`.
+    query: query rows of each class with `shot`, altogether with `rows`; "support": the support
+        rows themselves, of tasks that are optimisation problems.
     draw: with `rows`: "balanced" makes every class equally likely for each row, "natural" takes
         rows as they come, "even" labels as many rows of each class as of any other, as nearly as
         their number allows, and takes query rows as they come.
@@ -36,7 +37,7 @@ class Protocol:
     way: Annotated[int, Field(ge=2)] | tuple[Annotated[int, Field(ge=2)], PositiveInt]
     shot: Sizes | None
     rows: Sizes | None
-    query: PositiveInt
+    query: PositiveInt | Literal["support"]
     draw: Literal["balanced", "natural", "even"]
     one_class: Literal["redraw", "keep"]
     transductive: bool
@@ -62,7 +63,7 @@ class Protocol:
             way=way if kind == "classification" else 0,
             shot=None if self.shot is None else _pick(self.shot, generator),
             rows=None if self.rows is None else _pick(self.rows, generator),
-            query=self.query,
+            query=0 if self.query == "support" else self.query,
         )
 
 

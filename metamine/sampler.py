@@ -102,6 +102,8 @@ def draw(
     training_TW = None
     if pack.training_count is not None:
         training_TW = pack.training_count[tables_T].gather(1, classes_TW) * chosen_TW
+        if not shape.query:  # the other part gives no row
+            count_TW, training_TW = training_TW, None
     if shape.rows is None:
         label_TN, row_TN = per_class(start_TW, count_TW, training_TW, shape, generator)
         n_query = start_TW.shape[1] * shape.query
@@ -109,6 +111,7 @@ def draw(
         label_TN, row_TN = altogether(start_TW, count_TW, training_TW, shape, protocol, generator)
         n_query = shape.query
     n_support = row_TN.shape[1] - n_query
+    query = slice(n_support, None) if shape.query else slice(None)
     width_T = pack.n_features[tables_T]
     categorical_TF = pack.categorical[tables_T, : int(width_T.max())]
     if protocol.columns is None:
@@ -131,8 +134,8 @@ def draw(
             n_classes=n_classes,
             way=shape.way,
         ),
-        query_x=x_TNF[:, n_support:],
-        query_y=label_TN[:, n_support:],
+        query_x=x_TNF[:, query],
+        query_y=label_TN[:, query],
         target_scale=torch.ones(len(tables_T)),
     )
     return standardise(episodes, protocol.transductive) if scale else episodes
@@ -144,7 +147,7 @@ def _usable_BC(pack: Pack, shape: Shape) -> Bool[Tensor, "B C"]:
         assert shape.shot is not None
         parts = _parts(pack, shape.shot, shape.query)
     else:
-        parts = _parts(pack, 1, 0 if pack.training_count is None else 1)
+        parts = _parts(pack, 1, 0 if pack.training_count is None else min(shape.query, 1))
     return torch.stack([count_BC >= needed for count_BC, needed in parts]).all(dim=0)
 
 

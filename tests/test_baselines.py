@@ -27,6 +27,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import SVC
+from torch.optim import SGD, Adam, RMSprop
 
 from metamine.episode import Episodes, Kind
 from metamine.methods.baseline.base import LEAST_PROBABILITY, Baseline
@@ -106,7 +107,9 @@ def test_a_query_row_does_not_see_the_others(name: str, kind: Kind) -> None:
     assert torch.allclose(answers(method, batch)[:, 2:3], alone, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", [name for name in BATCHED if name != "ridge"])
+@pytest.mark.parametrize(
+    "name", [name for name in BATCHED if "classification" in kinds_of("baseline", name)]
+)
 def test_names_of_classes_do_not_matter(name: str) -> None:
     batch, method, order = exact(), baseline(name), torch.tensor([2, 0, 1])
     renamed = answers(method, permuted_classes(batch, order))[..., order]
@@ -358,6 +361,56 @@ def test_ridge(alpha: float, n_features: int) -> None:
     batch.support.y.add_(5.0)
     expected = loop(batch, numbers(lambda: Ridge(alpha=alpha)))
     assert torch.allclose(answers(baseline("ridge", alpha=alpha), batch), expected, atol=1e-9)
+
+
+@pytest.mark.parametrize("steps", [0, 1, 30])
+@pytest.mark.parametrize(
+    ("optimizer", "make"),
+    [
+        ("sgd", lambda w: SGD([w], lr=0.05)),
+        ("momentum", lambda w: SGD([w], lr=0.05, momentum=0.9, nesterov=True)),
+        ("rmsprop", lambda w: RMSprop([w], lr=0.05)),
+        ("adam", lambda w: Adam([w], lr=0.05)),
+    ],
+)
+def test_gradient_descent(
+    optimizer: str, make: Callable[[torch.Tensor], torch.optim.Optimizer], steps: int
+) -> None:
+    """Each task by itself, along gradients that PyTorch finds."""
+    batch = exact("regression", n_features=3)
+    method = baseline("gradient_descent", optimizer=optimizer, lr=0.05, steps=steps)
+    out = answers(method, batch)
+    for task in range(batch.n_tasks):
+        x, y = batch.support.x[task], batch.support.y[task]
+        w = torch.zeros(3, dtype=torch.float64, requires_grad=True)
+        stepping = make(w)
+        for _ in range(steps):
+            stepping.zero_grad()
+            ((x @ w - y) ** 2).mean().backward()
+            stepping.step()
+        assert torch.allclose(out[task, :, 0], batch.query_x[task] @ w.detach(), atol=1e-12)
+    assert not method.falls_back(batch.support).any()
+
+
+def test_one_step_of_gradient_descent_in_closed_form() -> None:
+    batch = exact("regression")
+    x, y = batch.support.x.numpy(), batch.support.y.numpy()
+    w = 0.1 * 2 * np.einsum("tsf,ts->tf", x, y) / x.shape[1]
+    expected = np.einsum("tqf,tf->tq", batch.query_x.numpy(), w)
+    method = baseline("gradient_descent", optimizer="sgd", lr=0.1, steps=1)
+    assert np.allclose(answers(method, batch)[..., 0], expected)
+
+
+def test_gradient_descent_that_diverges_says_so() -> None:
+    """Rows a hundred times as long as others are too long for the rate, in their task alone."""
+    batch = exact("regression")
+    batch.support.x[1] *= 100
+    method = baseline("gradient_descent", optimizer="sgd", lr=0.1, steps=100)
+    assert method.falls_back(batch.support).tolist() == [False, True, False, False]
+    assert torch.allclose(answers(method, batch)[1], batch.support.y[1].mean())
+    early = baseline("gradient_descent", optimizer="sgd", lr=0.1, steps=3)
+    assert not early.falls_back(batch.support).any()  # bad, but numbers
+    assert answers(early, batch)[1].abs().max() > 1e3
 
 
 # Asked for the last digits, scikit-learn's search finds nothing better and warns.

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 from hand_loops import answers, mean_loss, meta_gradient, slopes, start
-from making import built_method, episodes
+from making import built, built_method, episodes
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from metamine.episode import Episodes, Kind
+from metamine.methods.baseline.gradient_descent import GradientDescent
 from metamine.methods.optimization.coordinatewise_lstm import CoordinatewiseLSTM, preprocessed
+from metamine.methods.optimization.learned_optimizer import LearnedOptimizer
+from metamine.randomness import stream
+from metamine.sampler import sample
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 
@@ -69,13 +73,20 @@ def test_update_equals_an_lstm_for_each_coordinate() -> None:
             assert torch.allclose(found, expected, rtol=0, atol=1e-12), (name, place)
 
 
-def by_hand(method: Any, one: Episodes) -> Tensor:
-    """Query loss of one task; at each step the LSTM reads all gradients that a weight has had."""
+def by_hand(method: Any, one: Episodes) -> list[Tensor]:
+    """Query losses of one task, before the first step and after each; at each the LSTM reads all
+    gradients that a weight has had.
+    """
     phi = start(method.network, one.support)
     lstm, out = as_torch_lstm(method.optimizer), method.optimizer.out
     parameters = [each for cell in method.optimizer.cells for each in cell.parameters()]
     weights = dict(zip(lstm.state_dict(), parameters, strict=True))
     history: dict[str, list[Tensor]] = {"head": [], "bias": []}
+
+    def query_loss() -> Tensor:
+        return mean_loss(answers(method.network, phi, one.support, one.query_x), one.query_y[0])
+
+    losses = [query_loss()]
     for _ in range(method.inner_steps):
         head = {name: phi[name] for name in history}
         loss = mean_loss(answers(method.network, phi, one.support, one.support.x), one.support.y[0])
@@ -86,43 +97,111 @@ def by_hand(method: Any, one: Episodes) -> Tensor:
             outputs, _ = functional_call(lstm, weights, (seen,))
             change = method.optimizer.scale * (outputs[-1] @ out.weight[0] + out.bias)
             phi[name] = phi[name] + change.view_as(phi[name])
-    return mean_loss(answers(method.network, phi, one.support, one.query_x), one.query_y[0])
+        losses.append(query_loss())
+    return losses
+
+
+def perturbed(encoder: str, **changes: Any) -> Any:
+    """In float64, and with no weight at 0, lest a wrong use of a zero go unseen."""
+    method = built_method("learned_optimizer", encoder, **changes).double()
+    for parameter in method.parameters():
+        parameter.data += 0.02 * torch.randn_like(parameter)
+    return method
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression"])
-@pytest.mark.parametrize("encoder", ["mlp", "columnwise"])
-def test_meta_gradient_equals_hand_loop(encoder: str, kind: Kind) -> None:
-    method = built_method("learned_optimizer", encoder, inner_steps=3).double()
-    for parameter in method.parameters():  # lest a wrong use of a zero go unseen
-        parameter.data += 0.02 * torch.randn_like(parameter)
+@pytest.mark.parametrize(
+    ("encoder", "every_step"), [("mlp", 0.0), ("columnwise", 0.0), ("columnwise", 0.6)]
+)
+def test_meta_gradient_equals_hand_loop(encoder: str, every_step: float, kind: Kind) -> None:
+    method = perturbed(encoder, inner_steps=3, every_step=every_step)
     batch = episodes(kind, n_tasks=2, dtype=torch.float64)
     ours = method.loss(batch)
-    theirs = torch.stack([by_hand(method, batch[task : task + 1]) for task in range(2)]).mean()
+    share = every_step / 3
+    weights = torch.tensor([0.0, share, share, 1 - every_step + share], dtype=torch.float64)
+    of_tasks = [torch.stack(by_hand(method, batch[task : task + 1])) for task in range(2)]
+    theirs = torch.stack(of_tasks).mean(dim=0) @ weights
     assert torch.allclose(ours, theirs, rtol=0, atol=1e-12)
     difference = meta_gradient(method, ours) - meta_gradient(method, theirs)
     assert difference.abs().max() < 1e-10
 
 
+def test_without_steps_the_loss_is_that_of_the_start() -> None:
+    method = perturbed("columnwise", inner_steps=0, every_step=1.0)
+    batch = episodes(n_tasks=1, dtype=torch.float64)
+    assert torch.allclose(method.loss(batch), by_hand(method, batch)[0])
+
+
+# A linear function in the place of a network
+
+
+def linear(inner_steps: int, every_step: float = 0.0) -> LearnedOptimizer:
+    torch.manual_seed(0)
+    return LearnedOptimizer(None, 20, 0.1, inner_steps, every_step)
+
+
+@pytest.mark.parametrize("kind", ["classification", "regression"])
+def test_without_an_encoder_a_linear_function_adapts_from_0(kind: Kind) -> None:
+    """Every weight by itself, along gradients that PyTorch finds; missing cells are 0."""
+    method, batch = linear(inner_steps=3).double(), episodes(kind, dtype=torch.float64)
+    batch.support.x[:, 2, 1] = batch.query_x[:, 0, 3] = torch.nan
+    assert not any(name.startswith("network") for name in method.state_dict())
+    with torch.no_grad():
+        ours = method.predict(batch.support, batch.query_x)
+    lstm, out = as_torch_lstm(method.optimizer), method.optimizer.out
+    for task in range(batch.n_tasks):
+        w = torch.zeros(batch.support.n_outputs, 5, dtype=torch.float64, requires_grad=True)
+        history: list[Tensor] = []
+        for _ in range(3):
+            rows = batch.support.x[task].nan_to_num()
+            loss = mean_loss(rows @ w.T, batch.support.y[task])
+            history.append(torch.autograd.grad(loss, w)[0].flatten())
+            outputs, _ = lstm(preprocessed(torch.stack(history)))
+            w = w + 0.1 * (outputs[-1] @ out.weight[0] + out.bias).view_as(w)
+        assert torch.allclose(ours[task], batch.query_x[task].nan_to_num() @ w.T, atol=1e-12)
+
+
+def test_without_steps_a_linear_function_answers_0() -> None:
+    method, batch = linear(inner_steps=0), episodes("regression")
+    with torch.no_grad():
+        assert not method.predict(batch.support, batch.query_x).any()
+    assert torch.allclose(method.loss(batch), batch.query_y.square().mean())
+
+
+# Random quadratics
+
+
 @pytest.fixture
-def bench(monkeypatch: pytest.MonkeyPatch) -> Any:
+def tune(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(sys, "path", [str(SCRIPTS), *sys.path])
-    import bench_learned_optimizer
+    import tune_optimizers
 
-    return bench_learned_optimizer
-
-
-def test_slopes_of_quadratics(bench: Any) -> None:
-    generator = torch.Generator().manual_seed(0)
-    functions = bench.Quadratics.drawn(3, generator)
-    theta = torch.randn(functions.y_TN.shape, generator=generator).requires_grad_()
-    (expected,) = torch.autograd.grad(functions.values(theta).sum(), theta)
-    assert torch.allclose(functions.slopes(theta), expected, rtol=1e-4, atol=1e-4)
+    return tune_optimizers
 
 
-def test_beats_tuned_optimizers_on_fresh_quadratics(bench: Any) -> None:
-    """After 20 steps, a short horizon, for which brief training is enough."""
-    finals, rates = bench.compared(steps=20, updates=100, seed=0, n_functions=500)
-    for name in ("SGD", "Adam"):
-        assert min(bench.RATES) < rates[name] < max(bench.RATES)
-        more = finals[name] - finals["LSTM"]
-        assert more.mean() > 4 * more.std() / len(more) ** 0.5, name
+def test_rates_of_the_tuned_optimizers_are_of_the_grid_that_is_searched(tune: Any) -> None:
+    shipped = built("evaluation", "tuned_optimizers", "+protocol=few_shot").baselines
+    assert {each.optimizer for each in shipped.values()} == {*tune.RULES}
+    assert {each.lr for each in shipped.values()} <= {*tune.RATES[1:-1]}
+
+
+def test_beats_tuned_optimizers_on_fresh_quadratics(tune: Any) -> None:
+    """After 10 steps, a short horizon, for which brief training is enough."""
+    fresh, _ = tune.problem("test", 192, [])
+    others, _ = tune.problem("validation", 192, [])
+    method = linear(inner_steps=10, every_step=1.0)
+    meta = torch.optim.Adam(method.parameters(), lr=0.01)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(meta, 70)
+    for step in range(70):
+        batch = sample(fresh.source, "train", fresh.protocol, 32, stream(0, "training tasks", step))
+        meta.zero_grad()
+        method.loss(batch).backward()
+        nn.utils.clip_grad_norm_(method.parameters(), 1.0)
+        meta.step()
+        schedule.step()
+    learned_T = tune.reached(method, fresh)
+    for optimizer in ("sgd", "adam"):
+        rate = tune.best(tune.tried(optimizer, 10, others))
+        assert min(tune.RATES) < rate < max(tune.RATES)
+        more_T = tune.reached(GradientDescent(optimizer, rate, 10), fresh) - learned_T
+        assert more_T.mean() > 4 * more_T.std() / 192**0.5, optimizer

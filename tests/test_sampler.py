@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from itertools import permutations
 from typing import Any
 
@@ -316,6 +317,44 @@ def test_regression_rows_keep_their_targets(settings: dict[str, Any]) -> None:
     assert episodes.support.kind == "regression"
     np.testing.assert_allclose(targets_TN, rows_TN % 1000 / 100, rtol=1e-6)
     assert all(len(set(rows)) == 10 for rows in rows_TN)
+
+
+# Query rows that are the support rows
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "n_rows"),
+    [
+        ("classification", {"way": 3, "shot": 7}, 21),  # all there are
+        ("classification", {"way": 2, "shot": None, "rows": 9}, 9),
+        ("classification", {"way": 2, "shot": None, "rows": 9, "draw": "natural"}, 9),
+        ("classification", {"way": 2, "shot": None, "rows": 9, "draw": "even"}, 9),
+        ("regression", {"shot": 21}, 21),
+        ("regression", {"shot": None, "rows": 9}, 9),
+    ],
+)
+@pytest.mark.parametrize("given", [False, True])
+def test_query_rows_are_the_support_rows(
+    kind: Kind, settings: dict[str, Any], n_rows: int, given: bool
+) -> None:
+    table = traced(0, (7, 7, 7), kind=kind)
+    if given:  # a split: rows to learn from, none of the others
+        table = replace(table, training=np.ones(21, dtype=bool))
+    episodes = sampled([table], 30, query="support", **settings)
+    assert episodes.support.x.shape[1] == n_rows
+    assert episodes.query_x.equal(episodes.support.x)
+    assert episodes.query_y.equal(episodes.support.y)
+    rows_TN, _ = rows_and_labels(episodes)
+    assert all(len(set(rows)) == n_rows for rows in rows_TN.tolist())
+
+
+def test_query_rows_that_are_the_support_rows_come_from_the_part_to_learn_from() -> None:
+    training = np.arange(40) % 2 == 0
+    table = replace(traced(0, (20, 20)), training=training)
+    sizes: list[dict[str, Any]] = [{"shot": 5}, {"shot": None, "rows": 5}]
+    for each in sizes:
+        episodes = sampled([table], 30, way=2, query="support", **each)
+        assert training[rows_and_labels(episodes)[0] % 1000].all()
 
 
 # Sizes

@@ -20,7 +20,8 @@ class Shape:
     """The sizes of one batch of episodes.
 
     Either `shot` support and `query` query rows of each of `way` classes (regression: of the
-    table), or, with `rows`, that many labelled rows and `query` query rows altogether.
+    table), or, with `rows`, that many labelled rows and `query` query rows altogether. `query` is 0
+    where the support rows are the query rows too.
     """
 
     way: int

@@ -58,7 +58,9 @@ class Network(nn.Module):
     def embed(
         self, phi: Weights, support: Support, x: Float[Tensor, "T N F"] | None
     ) -> Float[Tensor, "T N D"]:
-        """Rows (None: the support's own) through the encoder with the weights phi."""
+        """Rows (None: the support's own) through the encoder with the weights phi, and with the
+        network's own where phi has none.
+        """
         prefix = "encoder."
         weights = {k.removeprefix(prefix): v for k, v in phi.items() if k.startswith(prefix)}
         return functional_call(self.encoder, weights, (support, x))
