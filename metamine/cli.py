@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "evaluate a run's checkpoint, on its own or on other tasks",
     "prefetch": "fetch OpenML tables into the store that runs read",
     "tasks": "say which tables are alike, as a run has learned",
+    "transfer": "train on each group of tables, test on each other, and say where that helps",
     "reproduce": "run what a published table needs, and print its numbers beside ours",
     "report": "collect any number of runs into one table, with pictures",
     "list": "list methods, baselines, sources, suites, experiments or runs",

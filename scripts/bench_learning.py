@@ -16,14 +16,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from metamine import engine
 from metamine.confdir import conf_dir
 from metamine.config import build
 from metamine.episode import Episodes
-from metamine.hydra_app.resolvers import register_resolvers
+from metamine.hydra_app.composed import composed
 from metamine.methods.base import Method
 from metamine.metrics import HEADLINE
 from metamine.plan import Plan
@@ -63,13 +61,6 @@ def main() -> None:
             f"{mean - half:+.3f} to {mean + half:+.3f}",
             flush=True,
         )
-
-
-def composed(overrides: list[str]) -> dict[str, Any]:
-    register_resolvers()
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", ["~evaluation", *overrides])
-    return dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
 
 def scores(method: Method, plan: Plan) -> torch.Tensor:

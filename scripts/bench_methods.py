@@ -18,15 +18,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
 from metamine.confdir import conf_dir
 from metamine.config import build
 from metamine.episode import Episodes
+from metamine.hydra_app.composed import composed
 from metamine.randomness import stream
 from metamine.sampler import sample
 
@@ -74,7 +72,7 @@ def known() -> dict[str, tuple[str, str]]:
 
 def stepper(name: str, batches: dict[str, Episodes]) -> Callable[[], float]:
     """A function that takes one step and says how many seconds it took."""
-    config = composed(f"method={name}")
+    config = composed([f"method={name}"])
     torch.manual_seed(0)
     method = build(config["method"])
     episodes = next(each for kind, each in batches.items() if kind in method.kinds)
@@ -92,16 +90,10 @@ def stepper(name: str, batches: dict[str, Episodes]) -> Callable[[], float]:
 
 
 def batch(source: str) -> Episodes:
-    config = composed(f"source={source}")
+    config = composed([f"source={source}"])
     protocol = build(config["protocol"])
     generator = stream(0, "training tasks", 1)
     return sample(build(config["source"]), "train", protocol, config["meta_batch"], generator)
-
-
-def composed(override: str) -> dict[str, Any]:
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        config = compose("train", ["~evaluation", override])
-    return dict(OmegaConf.to_container(config, resolve=True))  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":

@@ -16,12 +16,13 @@ import argparse
 import math
 
 import torch
-from bench_learning import composed, train
+from bench_learning import train
 from torch import Tensor
 from torch.distributions import Normal
 
 from metamine.config import build
 from metamine.episode import Episodes, Support
+from metamine.hydra_app.composed import composed
 from metamine.methods.base import Method
 from metamine.randomness import seed_of
 from metamine.sources.gaussian_process import GaussianProcess, Kernel

@@ -21,12 +21,12 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
-from bench_learning import composed
 from jaxtyping import Float
 from torch import Tensor
 
 from metamine.config import build
 from metamine.episode import Episodes, Support
+from metamine.hydra_app.composed import composed
 from metamine.methods.data.meta_features import meta_features
 from metamine.methods.metric.similarity import halves
 from metamine.plan import Plan

@@ -12,17 +12,14 @@ from __future__ import annotations
 import argparse
 import time
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 import torch
-from hydra import compose, initialize_config_dir
 
 from metamine.confdir import conf_dir
 from metamine.config import build
 from metamine.engine import evaluate
-from metamine.hydra_app.job import as_plain
-from metamine.hydra_app.resolvers import register_resolvers
+from metamine.hydra_app.composed import composed
 
 NAMES = {"logistic_regression": "LR", "knn": "KNN", "random_forest": "RF", "svc": "SVC"}
 NAMES |= {"catboost": "CatBoost"}
@@ -41,7 +38,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     published = pd.read_csv(conf_dir() / "table/flat_uci.csv")
-    config = composed(given.folder, given.workers)
+    words = ["experiment=flat_uci", "evaluation=flat_uci_baselines", "device=cpu"]
+    config = composed([*words, f"path={given.folder}", f"workers={given.workers}"])
     baselines = {name: config["evaluation"]["baselines"][name] for name in given.baselines}
     evaluation = build(config["evaluation"] | {"baselines": baselines})
     split = config["source"]["split"]
@@ -78,15 +76,6 @@ def main() -> None:
             else:
                 line += f"  {'-':>9}  {ours.mean():.4f}  {'-':>10}  {'-':>9}"
             print(f"{line}  {seconds:7.0f}", flush=True)
-
-
-def composed(folder: str, workers: int) -> dict[str, Any]:
-    """The experiment with all baselines."""
-    register_resolvers()
-    words = ["experiment=flat_uci", f"path={folder}", f"workers={workers}", "device=cpu"]
-    words += ["evaluation=flat_uci_baselines"]
-    with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-        return as_plain(compose("train", words))
 
 
 if __name__ == "__main__":

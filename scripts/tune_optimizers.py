@@ -14,11 +14,11 @@ from __future__ import annotations
 import argparse
 
 import torch
-from bench_learning import composed
 from torch import Tensor
 
 from metamine import engine
 from metamine.config import build
+from metamine.hydra_app.composed import composed
 from metamine.methods.base import Method
 from metamine.methods.baseline.gradient_descent import RULES, GradientDescent
 from metamine.plan import Plan

@@ -31,7 +31,8 @@ def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         return
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     # Were they imported before, they would still draw.
-    for name in ("pictures", "task_map", "adaptation", "critical_difference", "shots", "cost"):
+    modules = ["pictures", "task_map", "adaptation", "critical_difference", "shots", "cost"]
+    for name in [*modules, "transfer_pictures"]:
         monkeypatch.delitem(sys.modules, f"metamine.report.{name}", raising=False)
         monkeypatch.delattr(f"metamine.report.{name}", raising=False)
 

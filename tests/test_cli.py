@@ -140,8 +140,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["tran"], "there is no command 'tran'; did you mean train?"),
         (
             ["xyz"],
-            "there is no command 'xyz'; there are train, evaluate, prefetch, tasks, reproduce, "
-            "report, list, show",
+            "there is no command 'xyz'; there are train, evaluate, prefetch, tasks, transfer, "
+            "reproduce, report, list, show",
         ),
         (["seed=1"], "the command must come first, as in: metamine train seed=1"),
         (["-m", "train"], "the command must come first, as in: metamine train -m"),
@@ -187,6 +187,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
             ["tasks", "similarity", "run=nowhere"],
             "nowhere is no run directory: it has no config.yaml",
         ),
+        (["transfer"], "transfer shares out the tables of a source, and source=synthetic has none"),
+        (["transfer", "-m", "seed=0"], "transfer has no sweeps; leave out -m"),
         (["show", "nowhere"], "nowhere is no run directory: it has no readable run.json"),
         (["list", "metods"], "there are no metods to list; did you mean methods?"),
         (["list", "runs"], "there is no folder outputs to look for runs in"),
@@ -418,10 +420,14 @@ def test_config_can_be_printed(command: Metamine, tmp_path: Path) -> None:
     [
         (
             "metamine ",
-            {"train", "evaluate", "prefetch", "tasks", "reproduce", "report", "list", "show"},
+            {
+                *("train", "evaluate", "prefetch", "tasks", "transfer"),
+                *("reproduce", "report", "list", "show"),
+            },
         ),
         ("metamine reproduce maml", {"maml_sinusoid"}),
-        ("metamine tr", {"train"}),
+        ("metamine tr", {"train", "transfer"}),
+        ("metamine transfer opt", {"optimizer=", "optimizer."}),
         ("metamine tasks s", {"similarity", "split=", "seed="}),
         ("metamine train opt", {"optimizer=", "optimizer."}),
         ("metamine train protocol=", {"protocol=few_shot", "protocol=labelled_rows"}),

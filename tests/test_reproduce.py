@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -69,7 +70,8 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Work]
     Path("program.py").write_text(PROGRAM)
 
     def make(table: Table = TABLE, more: tuple[str, ...] = ()) -> Work:
-        return Work(table, Path("out"), more, (sys.executable, "program.py"))
+        cells = list(table.cells(more))
+        return Work(cells, table.evaluated, Path("out"), (sys.executable, "program.py"))
 
     return make
 
@@ -209,6 +211,9 @@ def test_columns_and_rows_are_named_as_in_the_table(tmp_path: Path) -> None:
     frame = collect(plain, found(tmp_path / "plain", plain)).frame
     assert set(frame["method"]) == {"A"}
     assert set(frame["protocol"]) == {"5-shot"}
+    by_protocol = replace(plain, evaluated={"": ["n=0"]})
+    frame = collect(by_protocol, found(tmp_path / "by protocol", by_protocol)).frame
+    assert set(frame["protocol"]) == {"5-shot"}
     with pytest.raises(MetamineError, match="nothing is finished"):
         collect(TABLE, [])
     with pytest.raises(UsageError, match="no run has a metric auc; there are accuracy"):
@@ -279,6 +284,18 @@ def test_the_report(tmp_path: Path) -> None:
     assert "- missing: B, large: it broke" in text
     assert text.startswith("# How good they are\n\nSomebody (2000), table 1\n\n")
     assert "all commands together 2 min" in text
+
+
+def test_the_report_is_about_the_metric_of_the_table(tmp_path: Path) -> None:
+    table = replace(TABLE, metric="roc_auc_ovr", published={})
+    places = found(tmp_path, table)
+    for *_, path in places:
+        frame = pd.read_parquet(path / "results.parquet")
+        frame.assign(roc_auc_ovr=frame["accuracy"]).to_parquet(path / "results.parquet")
+    write_report(table, collect(table, places), tmp_path, tmp_path, [], 0)
+    (comparisons,) = re.findall(r"(?s)## Paired.*?\n## ", (tmp_path / "report.md").read_text())
+    assert "roc_auc_ovr" in comparisons
+    assert "accuracy" not in comparisons
 
 
 @pytest.mark.pictures

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from metamine.errors import UsageError
 from metamine.sources.groups import check_sides
-from metamine.sources.split import SPLITS, Folds, Given, Shares, Splitting, select
+from metamine.sources.split import (
+    SPLITS,
+    Folds,
+    Given,
+    OnePart,
+    Shares,
+    Splitting,
+    in_parts,
+    select,
+)
 
 groups = st.dictionaries(
     st.text("abcdef", min_size=1, max_size=4), st.integers(1, 6), min_size=5, max_size=40
@@ -103,6 +112,34 @@ def test_folds_that_cannot_be() -> None:
         Folds(5, 5, 0)
     with pytest.raises(UsageError, match=r"4 groups of tables cannot fill 5 folds; lower"):
         Folds(5, 0, 0).sides(singles(4), {})
+
+
+@settings(deadline=None)
+@given(groups, st.integers(2, 5), st.integers(0, 99))
+def test_one_part_is_trained_on_and_all_others_tested(
+    members: dict[str, list[str]], parts: int, seed: int
+) -> None:
+    tables = sorted(table for names in members.values() for table in names)
+    sides = [OnePart(parts, part, seed).sides(members, {}) for part in range(parts)]
+    for table in tables:
+        assert sorted(each[table] for each in sides) == [*["test"] * (parts - 1), "train"]
+    drawn = in_parts(members, parts, seed)
+    assert [{t for t in each if each[t] == "train"} for each in sides] == list(map(set, drawn))
+    sizes = list(map(len, drawn))
+    assert max(sizes) - min(sizes) <= max(map(len, members.values()))
+    for names in members.values():
+        assert len({tuple(each[table] for each in sides) for table in names}) == 1
+    assert OnePart(parts, None, seed).sides(members, {}) == dict.fromkeys(tables, "test")
+
+
+def test_parts_that_cannot_be(caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(ValueError, match="part is 3; 3 parts are counted from 0"):
+        OnePart(3, 3, 0)
+    with pytest.raises(UsageError, match=r"2 groups of tables cannot fill 3 parts; lower"):
+        OnePart(3, 0, 0).sides(singles(2), {})
+    assert OnePart(3, None, 0).sides(singles(1), {}) == {"t000": "test"}
+    OnePart(2, 0, 0).sides(singles(2), {"t000": "test"})
+    assert "the splits that index.csv names are not used" in caplog.text
 
 
 def test_given_patterns_go_before_the_index() -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from metamine.cores import cores
+
 DESCRIPTION = "Run what a published table needs, and print its numbers beside ours."
 EPILOG = """\
 What is done is not done again, so that the same command goes on where it was stopped. KEY=VALUE are
@@ -27,7 +29,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument(
         "--jobs",
         type=int,
-        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1,
+        default=cores(),
         metavar="N",
         help="commands at a time (default: one for each core)",
     )
@@ -98,7 +100,7 @@ def _reproduce(given: argparse.Namespace, folders: Sequence[Path]) -> int:
         )
     if given.config_dir:
         more += ["--config-dir", str(given.config_dir)]
-    work = Work(table, output, more)
+    work = Work(list(table.cells(more)), table.evaluated, output)
     failures = work.carry_out(given.jobs, partial(print, flush=True))
     found = [(cell, *place) for cell in work.cells for place in work.directories(cell)]
     results = collect(table, found)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from metamine.errors import MetamineError, UsageError
 from metamine.files import write_json
 from metamine.interruption import Interruption
 from metamine.overrides import digest
-from metamine.reproduce.table import Cell, Table, file_name
+from metamine.reproduce.table import Cell, file_name
 
 METAMINE = (sys.executable, "-m", "metamine")
 LOOK = 0.5  # seconds between two looks at whether a signal has come
@@ -30,16 +30,22 @@ class Failed(MetamineError):
 class Work:
     """The commands of a table: a training sweep for each cell, then evaluations of its runs.
 
+    evaluated: overrides of `metamine evaluate` by column; {} takes the evaluation at the end of
+        training.
     output: holds runs/CELL/trained/RUN, runs/CELL/evaluated/RUN/COLUMN, runs/CELL/log.txt and,
         when all of a cell is done, runs/CELL/done.json.
-    more: overrides that come last in every training. program: what carries out a command.
+    program: what carries out a command.
     """
 
     def __init__(
-        self, table: Table, output: Path, more: Sequence[str], program: Sequence[str] = METAMINE
+        self,
+        cells: Sequence[Cell],
+        evaluated: Mapping[str, Sequence[str]],
+        output: Path,
+        program: Sequence[str] = METAMINE,
     ) -> None:
-        self.table, self.output, self.program = table, output, program
-        self.cells = list(table.cells(more))
+        self.cells, self.evaluated = cells, evaluated
+        self.output, self.program = output, program
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._stopped = False
@@ -76,7 +82,7 @@ class Work:
 
     def is_done(self, cell: Cell) -> bool:
         """Whether all of a cell is there."""
-        return self._done(cell).get("evaluated") == self.table.evaluated
+        return self._done(cell).get("evaluated") == self.evaluated
 
     def seconds(self) -> float:
         """What the commands of all cells that are done took, one after another."""
@@ -86,9 +92,9 @@ class Work:
         """The directories that hold a cell's results: column of the evaluation, directory."""
         folder = self._folder(cell)
         for run in _runs(folder / "trained"):
-            if not self.table.evaluated:
+            if not self.evaluated:
                 yield "", run
-            for column, words in self.table.evaluated.items():
+            for column, words in self.evaluated.items():
                 yield column, folder / "evaluated" / run.name / _named(column, words)
 
     def _folder(self, cell: Cell) -> Path:
@@ -108,14 +114,14 @@ class Work:
         sweep = f"hydra.sweep.dir={folder / 'trained'}"
         self._command(cell, "train", "-m", *cell.words, sweep)
         for run in _runs(folder / "trained"):
-            for column, words in self.table.evaluated.items():
+            for column, words in self.evaluated.items():
                 place = f"hydra.sweep.dir={folder / 'evaluated' / run.name}"
                 name = f"hydra.sweep.subdir={_named(column, words)}"
                 self._command(cell, "evaluate", "-m", f"run={run}", *words, place, name)
         seconds = time.monotonic() - started
         done = {
             "words": cell.words,
-            "evaluated": self.table.evaluated,
+            "evaluated": self.evaluated,
             "seconds": round(self._seconds(cell) + seconds, 1),
         }
         write_json(folder / "done.json", done)

@@ -116,14 +116,45 @@ class Folds(Splitting):
                 f"{len(members)} groups of tables cannot fill {self.folds} folds; "
                 "lower source.split.folds"
             )
-        tables_of: list[list[str]] = [[] for _ in range(self.folds)]
-        for group in _shuffled(members, self.seed):
-            min(tables_of, key=len).extend(members[group])
         sides: dict[str, Split] = {}
-        for index, tables in enumerate(tables_of):
+        for index, tables in enumerate(in_parts(members, self.folds, self.seed)):
             distance = (index - self.fold) % self.folds
             side: Split = "test" if distance == 0 else "validation" if distance == 1 else "train"
             sides |= dict.fromkeys(tables, side)
+        return sides
+
+
+@dataclass(frozen=True)
+class OnePart(Splitting):
+    """Train on part `part` alone, test on all tables of the others; null: test on all tables.
+
+    The parts are the same for every `part`, and disregard the splits that index.csv names. Nothing
+    is left for validation: its tables would be tested too.
+    """
+
+    parts: Annotated[int, Field(ge=2)]
+    part: NonNegativeInt | None  # counted from 0
+    seed: NonNegativeInt
+
+    def __post_init__(self) -> None:
+        if self.part is not None and self.part >= self.parts:
+            raise ValueError(f"part is {self.part}; {self.parts} parts are counted from 0")
+
+    def sides(
+        self, members: Mapping[str, Sequence[str]], given: Mapping[str, Split]
+    ) -> dict[str, Split]:
+        if given:
+            log.warning("the parts are drawn anew: the splits that index.csv names are not used")
+        if self.part is None:
+            return {table: "test" for tables in members.values() for table in tables}
+        if len(members) < self.parts:
+            raise UsageError(
+                f"{len(members)} groups of tables cannot fill {self.parts} parts; "
+                "lower source.split.parts"
+            )
+        sides: dict[str, Split] = {}
+        for index, tables in enumerate(in_parts(members, self.parts, self.seed)):
+            sides |= dict.fromkeys(tables, "train" if index == self.part else "test")
         return sides
 
 
@@ -141,6 +172,17 @@ class Given(Splitting):
         names = [table for tables in members.values() for table in tables]
         claimed = owners(names, {side: getattr(self, side) for side in SPLITS}, "source.split")
         return dict(given) | cast(dict[str, Split], claimed)
+
+
+def in_parts(members: Mapping[str, Sequence[str]], parts: int, seed: int) -> list[list[str]]:
+    """The tables in `parts` parts of about as many: groups are drawn, and put whole where least is.
+
+    members: group -> its tables; `parts` groups at least, so that no part is empty.
+    """
+    tables_of: list[list[str]] = [[] for _ in range(parts)]
+    for group in _shuffled(members, seed):
+        min(tables_of, key=len).extend(members[group])
+    return tables_of
 
 
 def owners(

@@ -1,0 +1,1 @@
+"""Transfer: which tables to train on for which others, and what foretells that it helps."""
