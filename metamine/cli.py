@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "meta-train a method, evaluate it on held-out tables, leave a run directory",
     "evaluate": "evaluate a run's checkpoint, on its own or on other tasks",
     "prefetch": "fetch OpenML tables into the store that runs read",
+    "predict": "label the rows of a table from a handful of labelled ones",
     "tasks": "say which tables are alike, as a run has learned",
     "transfer": "train on each group of tables, test on each other, and say where that helps",
     "reproduce": "run what a published table needs, and print its numbers beside ours",
@@ -48,6 +49,7 @@ usage: metamine COMMAND [KEY=VALUE ...] [FLAGS]
   metamine train method=maml device=cuda               choose a method and a device
   metamine train -m method=maml,protonet seed=0,1,2    a sweep: six runs
   metamine evaluate run=RUN source=shipped             other tasks for a trained run
+  metamine predict few.csv rest.csv target=y model=RUN label rest.csv from few.csv
   metamine COMMAND --help                              what the command takes
 
 completion: eval "$(metamine -sc install=bash)"; zsh alike, fish: metamine -sc install=fish | source

@@ -6,10 +6,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
+from metamine import checkpoint
 from metamine.confdir import conf_dir
+from metamine.config import build
 from metamine.hydra_app.resolvers import register_resolvers
 
 SMALL = (
@@ -48,3 +51,14 @@ def _composed(*overrides: str) -> DictConfig:
 
 def files(directory: Path) -> list[str]:
     return sorted(str(p.relative_to(directory)) for p in directory.rglob("*") if p.is_file())
+
+
+def leave_run(place: Path, made: dict[str, Any]) -> Path:
+    """What a run with that config leaves in `place`: the config, and the weights it began with."""
+    place.mkdir()
+    (place / "config.yaml").write_text(OmegaConf.to_yaml(made))
+    torch.manual_seed(1)
+    weights = build(made["method"]).state_dict()
+    state = checkpoint.Checkpoint(1, weights, {}, {}, 0, [], 1, 0.0, 0.0)
+    checkpoint.save(place / "checkpoints", state)
+    return place

@@ -140,8 +140,8 @@ def test_help_and_version_import_nothing_heavy() -> None:
         (["tran"], "there is no command 'tran'; did you mean train?"),
         (
             ["xyz"],
-            "there is no command 'xyz'; there are train, evaluate, prefetch, tasks, transfer, "
-            "reproduce, report, list, show",
+            "there is no command 'xyz'; there are train, evaluate, prefetch, predict, tasks, "
+            "transfer, reproduce, report, list, show",
         ),
         (["seed=1"], "the command must come first, as in: metamine train seed=1"),
         (["-m", "train"], "the command must come first, as in: metamine train -m"),
@@ -421,7 +421,7 @@ def test_config_can_be_printed(command: Metamine, tmp_path: Path) -> None:
         (
             "metamine ",
             {
-                *("train", "evaluate", "prefetch", "tasks", "transfer"),
+                *("train", "evaluate", "prefetch", "predict", "tasks", "transfer"),
                 *("reproduce", "report", "list", "show"),
             },
         ),

@@ -286,6 +286,19 @@ def test_the_report(tmp_path: Path) -> None:
     assert "all commands together 2 min" in text
 
 
+def test_the_report_tells_what_rows_cost(tmp_path: Path) -> None:
+    table = replace(TABLE, trained={}, evaluated={}, published={})
+    places = found(tmp_path, table)
+    for seconds, (*_, path) in zip((30.0, 500.0), places, strict=True):
+        cost = {"train_seconds": seconds, "task_milliseconds": {"ProtoNet": 1.234, "knn": 9.0}}
+        record = {"status": "done", "parameters": 123456, "cost": cost}
+        (path / "run.json").write_text(json.dumps(record))
+    write_report(table, collect(table, places), tmp_path, tmp_path, [], 0)
+    text = (tmp_path / "report.md").read_text()
+    assert "| A   | 123456     | 30      | 1.23      | —         |" in text
+    assert "| B   | 123456     | 500     | 1.23      | —         |" in text
+
+
 def test_the_report_is_about_the_metric_of_the_table(tmp_path: Path) -> None:
     table = replace(TABLE, metric="roc_auc_ovr", published={})
     places = found(tmp_path, table)

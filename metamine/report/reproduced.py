@@ -101,6 +101,7 @@ def write_report(
         "\n".join(f"- missing: {failure}" for failure in failures),
         top,
         *_adaptation(results.frame, table.metric, output),
+        _costs(results.runs),
         *body(results.frame, results.runs, output, [table.metric]),
         sections.READING,
     ]
@@ -144,6 +145,37 @@ def _held_against_others(table: Table, compared: pd.DataFrame, rows: Rows) -> st
     if table.deviations:
         parts += ["What we do otherwise:", "\n".join(f"- {each}" for each in table.deviations)]
     return "\n\n".join([*parts, "## Ours"])
+
+
+def _costs(runs: Sequence[Labelled]) -> str:
+    """What training and adapting took, on average over the runs of a row; empty if nobody says."""
+    told = [
+        {
+            "row": row,
+            "parameters": run.record.get("parameters"),
+            "train s": cost["train_seconds"],
+            "ms a task": next(iter((cost.get("task_milliseconds") or {}).values()), None),
+            "memory MB": (cost.get("peak_memory_mb") or {}).get("host"),
+        }
+        for row, run in runs
+        if (cost := run.part("cost")).get("train_seconds")
+    ]
+    if not told:
+        return ""
+    means = pd.DataFrame(told).groupby("row", sort=False).mean().reset_index()
+    rows = [[NOTHING if each != each else _short(each) for each in row] for row in means.to_numpy()]
+    note = (
+        "train s: meta-training; ms a task: adapting to a test task and answering for its query "
+        "rows; memory MB: the most that the whole run took."
+    )
+    return "\n\n".join(["## Cost", markdown([str(name) for name in means], rows), note])
+
+
+def _short(value: object) -> str:
+    """Three digits of a small number, whole large ones, words as they are."""
+    if not isinstance(value, float):
+        return str(value)
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
 def _adaptation(results: pd.DataFrame, metric: str, output: Path) -> list[str]:

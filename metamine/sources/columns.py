@@ -56,22 +56,29 @@ class Target:
 
 def feature(column: pd.Series[Any]) -> Feature:
     """Read a column with a value at least. Raises Unreadable."""
-    what = pd.api.types.infer_dtype(column)
-    if what in _NUMBERS:
+    if holds_numbers(column):
         values = column.to_numpy(np.float64, na_value=np.nan)
         infinite = np.abs(values) > np.finfo(np.float32).max
         if (infinite | np.isnan(values)).all():
             raise Unreadable("infinite values")
         scaled, _, _ = standardised(np.where(infinite, np.nan, values))
         return Feature(scaled, categorical=False, n_infinite=int(infinite.sum()))
+    codes, _ = codes_of(column)
+    values = np.where(codes < 0, np.nan, codes).astype(np.float32)
+    return Feature(values, categorical=True, n_infinite=0)
+
+
+def holds_numbers(column: pd.Series[Any]) -> bool:
+    """Whether a column to predict from holds numbers, else categories. Raises Unreadable."""
+    what = pd.api.types.infer_dtype(column)
+    if what in _NUMBERS:
+        return True
     if what not in _LABELS:
         raise _neither(what)
     n_levels = column.nunique()
     if what == "string" and n_levels > FEW_LEVELS and n_levels * ROWS_PER_LEVEL > column.count():
         raise Unreadable(f"text ({n_levels} different values)")
-    codes, _ = _codes(column)
-    values = np.where(codes < 0, np.nan, codes).astype(np.float32)
-    return Feature(values, categorical=True, n_infinite=0)
+    return False
 
 
 def target(column: pd.Series[Any], kind: Kind) -> Target:
@@ -91,7 +98,7 @@ def target(column: pd.Series[Any], kind: Kind) -> Target:
             raise Unreadable(f"{fractions.iloc[0]:g}, which is no class")
     elif what not in _LABELS:
         raise _neither(what)
-    codes, labels = _codes(column)
+    codes, labels = codes_of(column)
     if len(labels) == 1:
         raise Unreadable(f"a single class, {labels[0]}")
     if len(labels) == len(codes) > 2:
@@ -103,17 +110,17 @@ def _neither(what: str) -> Unreadable:
     return Unreadable("dates" if what in _DATES else f"{what} values")
 
 
-def _codes(column: pd.Series[Any]) -> tuple[Int64[np.ndarray, " M"], tuple[str, ...]]:
+def codes_of(column: pd.Series[Any]) -> tuple[Int64[np.ndarray, " M"], tuple[str, ...]]:
     """The rank of each value's label among the sorted labels (-1: missing), and the labels."""
     codes, values = pd.factorize(column)
-    labels = [_label(value) for value in values]
+    labels = [label_of(value) for value in values]
     ordered = ordered_labels(labels)
     rank_of = {label: rank for rank, label in enumerate(ordered)}
     rank = np.array([*(rank_of[label] for label in labels), -1], dtype=np.int64)
     return rank[codes], tuple(ordered)
 
 
-def _label(value: object) -> str:
+def label_of(value: object) -> str:
     """1 and 1.0 are the same class: a missing value elsewhere makes floats of a file's integers."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 

@@ -25,7 +25,7 @@ def read_table(file: Path, kind: Kind, target: str, text: str) -> tuple[Table, l
     columns that cannot be read. Constant columns stay.
     Raises MetamineError, naming the file, if it cannot be read or leaves nothing to learn.
     """
-    frame = _frame(file)
+    frame = read_frame(file)
     notes: list[str] = []
 
     def note(what: str) -> None:
@@ -71,12 +71,19 @@ def read_table(file: Path, kind: Kind, target: str, text: str) -> tuple[Table, l
     return table, notes
 
 
-def _frame(file: Path) -> pd.DataFrame:
+def read_frame(file: Path) -> pd.DataFrame:
+    """The file as it is, columns named by strings.
+
+    Raises MetamineError, naming the file, if it cannot be read.
+    """
+    suffix = file.suffix.lower()
+    if suffix not in _FORMATS:
+        raise MetamineError(f"{file} is no table: metamine reads {', '.join(_FORMATS)}")
     try:
-        frame = _FORMATS[file.suffix.lower()](file)
+        frame = _FORMATS[suffix](file)
     except _UNREADABLE as error:
         lines = str(error).splitlines() or [type(error).__name__]
-        hint = "; save it as CSV or Parquet" if file.suffix.lower() == ".arff" else ""
+        hint = "; save it as CSV or Parquet" if suffix == ".arff" else ""
         raise MetamineError(f"{file} cannot be read: {lines[0].rstrip('. ')}{hint}") from error
     frame.columns = frame.columns.map(str)
     return frame

@@ -1,0 +1,1 @@
+"""Meta-trained learners as scikit-learn estimators, for one's own rows."""
