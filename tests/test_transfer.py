@@ -22,16 +22,17 @@ from metamine import checkpoint, cli
 from metamine.checkpoint import Checkpoint
 from metamine.config import build
 from metamine.errors import MetamineError, UsageError
+from metamine.hydra_app import designed as designs
 from metamine.hydra_app.composed import composed
+from metamine.hydra_app.designed import design
 from metamine.methods.data.meta_features import meta_features
 from metamine.methods.metric.similarity import labelled
 from metamine.plan import Plan
 from metamine.report.transferred import write_report
 from metamine.statistics import compare
 from metamine.task_map import similarities
-from metamine.transfer import design as designs
 from metamine.transfer.correlation import correlations, midranks, spearman
-from metamine.transfer.design import ALL, Design, Row, design
+from metamine.transfer.design import ALL, Design, Row
 from metamine.transfer.gains import by_table, gains, matrix, negative
 from metamine.transfer.predictors import (
     DRAWN,
@@ -342,7 +343,9 @@ def test_only_a_run_of_nearest_task_knows_a_similarity(similar: Path, tmp_path: 
 @pytest.mark.pictures
 def test_the_report(made: Design, found: list[tuple[Row, Path]], tmp_path: Path) -> None:
     output, measured = tmp_path / "out", gains(made, found)
-    shown = write_report(made, measured, None, output, ["b: it broke"], 90)
+    pairs = by_table(measured, made)
+    pairs = pairs.join(foretold(pairs, made, None))
+    shown = write_report(made, measured, pairs, output, ["b: it broke"], 90)
     names = ["correlations.csv", "gains.csv", "matrix.csv"]
     names += [f"pictures/{name}" for name in ("matrix.png", "matrix.svg", "scatter.png")]
     assert files(output) == [*names, "pictures/scatter.svg", "report.html", "report.md"]

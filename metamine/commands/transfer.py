@@ -78,12 +78,12 @@ def complete(request: Sequence[str]) -> int:
 def _transfer(given: argparse.Namespace) -> int:
     from metamine.complaints import say
     from metamine.errors import UsageError
+    from metamine.hydra_app.designed import design
     from metamine.overrides import digest
     from metamine.report.transferred import write_report
     from metamine.reproduce.work import Work
-    from metamine.transfer.design import design
-    from metamine.transfer.gains import gains
-    from metamine.transfer.predictors import similarity_of
+    from metamine.transfer.gains import by_table, gains
+    from metamine.transfer.predictors import foretold, similarity_of
 
     made = design(given.overrides, given.groups, given.config_dir)
     trust = made.config["trust"]
@@ -102,7 +102,9 @@ def _transfer(given: argparse.Namespace) -> int:
             similarity = similarity_of(run, trust)
     found = [(row, run) for row in made.rows for _, run in work.directories(row.cell)]
     measured = gains(made, found)
-    print(write_report(made, measured, similarity, output, failures, work.seconds()))
+    pairs = by_table(measured, made)
+    pairs = pairs.join(foretold(pairs, made, similarity))
+    print(write_report(made, measured, pairs, output, failures, work.seconds()))
     print(f"\n{output}")
     if failures:
         told = f"{len(failures)} of {len(work.cells)} cells failed"

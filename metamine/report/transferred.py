@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from metamine.bootstrap import RESAMPLES
-from metamine.methods.metric.similarity import TaskSimilarity
 from metamine.metrics import HEADLINE
 from metamine.report.drawing import drawing
 from metamine.report.files import write
@@ -20,8 +19,8 @@ from metamine.report.results import records
 from metamine.report.table import NOTHING, markdown
 from metamine.transfer.correlation import correlations
 from metamine.transfer.design import Design
-from metamine.transfer.gains import by_table, matrix, negative
-from metamine.transfer.predictors import PREDICTORS, foretold
+from metamine.transfer.gains import matrix, negative
+from metamine.transfer.predictors import PREDICTORS
 
 KINDS = {"part": "parts", "prior": "priors", "all": "all"}  # of rows, as the report calls them
 CAPTIONS = {
@@ -48,18 +47,17 @@ READING = """\
 def write_report(
     design: Design,
     gains: pd.DataFrame,
-    similarity: TaskSimilarity | None,
+    pairs: pd.DataFrame,
     output: Path,
     failures: Sequence[str],
     seconds: float,
 ) -> str:
     """Write report.md and .html, pictures, gains.csv, matrix.csv and correlations.csv.
 
-    gains: of episodes, as `transfer.gains` has them. similarity: None if there is none to report.
+    gains: of episodes, as `transfer.gains` has them. pairs: of tables, beside what foretells them.
     seconds: what all commands took together. Returns what the terminal shows.
     """
-    cells, pairs = matrix(gains, design), by_table(gains, design)
-    pairs = pairs.join(foretold(pairs, design, similarity))
+    cells = matrix(gains, design)
     wide = cells.pivot(index="row", columns="column", values="mean")
     wide = wide.reindex(index=cells["row"].unique(), columns=design.columns)
     found = correlations(pairs, list(PREDICTORS))
