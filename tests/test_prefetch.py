@@ -601,8 +601,10 @@ import os, sys, time
 import openml
 from metamine.prefetch.fetch import Prefetch, Request
 import metamine.prefetch.client, metamine.prefetch.entries
-url, store = sys.argv[1:]
+url = sys.argv[1]
 for line in sys.stdin:
+    store, share = line.split()
+    started = time.monotonic()
     child = os.fork()
     if not child:
         asked = Request(suite=None, tasks=[101, 102], datasets=None, dest=store, server=url,
@@ -610,9 +612,13 @@ for line in sys.stdin:
                         most_bytes=10**7, pause=0)
         Prefetch(asked).run(asked.wanted())
         os._exit(0)
-    time.sleep(float(line))
-    os.kill(child, 9)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    if share != "whole":
+        time.sleep(float(share) * whole)
+        os.kill(child, 9)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if share == "whole":
+        whole = time.monotonic() - started
+    print(code, flush=True)
 """
 
 
@@ -624,22 +630,26 @@ def test_killed_at_any_moment(tmp_path: Path, undisturbed: dict[str, Any]) -> No
     with world() as server:
         store = tmp_path / "store"
         process = subprocess.Popen(
-            [sys.executable, "-c", FORKED, server.url, str(store)],
+            [sys.executable, "-c", FORKED, server.url],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=os.environ | homes,
         )
-        assert process.stdin is not None
-        for number in range(50 if SOAK else 8):
-            if number % 4 == 0 and store.exists():  # start from nothing again
+
+        def answer(*words: object) -> str:
+            assert process.stdin is not None
+            print(*words, file=process.stdin, flush=True)
+            return read_line(process)
+
+        assert answer(tmp_path / "untouched", "whole") == "0"
+        for number in range(48 if SOAK else 8):
+            if number % 2 == 0 and store.exists():  # start from nothing again
                 assert not fetch(server, store, tasks=[101, 102]).failed
                 assert contents(store) == undisturbed
                 assert leftovers(store) == []
                 store.rename(tmp_path / f"done-{number}")
-            process.stdin.write(f"{rng.uniform(0.01, 0.25)}\n")
-            process.stdin.flush()
-            killed += read_line(process) == str(-signal.SIGKILL)
+            killed += answer(store, rng.uniform(0.05, 0.9)) == str(-signal.SIGKILL)
             if store.exists():
                 assert contents(store).items() <= undisturbed.items()
         process.communicate(timeout=30)
