@@ -98,6 +98,25 @@ class Episodes(_TaskBatch):
         return self.support.n_tasks
 
     def chunks(self, size: int) -> Iterator[Episodes]:
-        """The same tasks, at most `size` at a time."""
+        """The same tasks, at most `size` at a time; narrow ones first, with little padding."""
+        width_T = self.support.feature_mask.sum(dim=1)
+        order_T = width_T.argsort(stable=True)
         for start in range(0, self.n_tasks, size):
-            yield self[start : start + size]
+            tasks_T = order_T[start : start + size]
+            yield self._each(lambda tensor, at=tasks_T: tensor[at])._first(
+                int(width_T[tasks_T[-1]])
+            )
+
+    def _first(self, width: int) -> Episodes:
+        """The first columns of every table."""
+        support = self.support
+        return replace(
+            self,
+            support=replace(
+                support,
+                x=support.x[..., :width],
+                feature_mask=support.feature_mask[:, :width],
+                categorical=support.categorical[:, :width],
+            ),
+            query_x=self.query_x[..., :width],
+        )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 from torch import Generator
 
 from metamine.episode import Kind
@@ -56,6 +56,10 @@ class Protocol:
                     f"{name} runs from {sizes[0]} to {sizes[1]}: put the smaller first"
                 )
 
+    def of_batch(self, generator: Generator) -> Self:
+        """The protocol that a batch is cut by: always this one."""
+        return self
+
     def shape(self, kind: Kind, generator: Generator) -> Shape:
         """The sizes of one batch, drawn from the ranges."""
         way = _pick(self.way, generator)
@@ -65,6 +69,33 @@ class Protocol:
             rows=None if self.rows is None else _pick(self.rows, generator),
             query=0 if self.query == "support" else self.query,
         )
+
+
+@dataclass(frozen=True)
+class ProtocolMix:
+    """Each meta-batch is cut by one of several protocols, chosen by weight.
+
+    protocols, weights: name -> protocol, and how often a batch is cut by it relative to the others.
+
+    Raises ValueError if protocols and weights do not name the same, or no weight is above 0.
+    """
+
+    protocols: dict[str, Protocol]
+    weights: dict[str, NonNegativeFloat]
+
+    def __post_init__(self) -> None:
+        if set(self.weights) != set(self.protocols):
+            raise ValueError(
+                f"weights name {sorted(self.weights)}, but protocols {sorted(self.protocols)}"
+            )
+        if not any(self.weights.values()):
+            raise ValueError("all weights are 0: give one protocol at least a positive weight")
+
+    def of_batch(self, generator: Generator) -> Protocol:
+        """The protocol that a batch is cut by."""
+        names = list(self.protocols)
+        weight = torch.tensor([self.weights[name] for name in names], dtype=torch.float64)
+        return self.protocols[names[int(weight.multinomial(1, generator=generator))]]
 
 
 def _pick(sizes: int | tuple[int, int], generator: Generator) -> int:

@@ -27,7 +27,7 @@ from metamine.methods.base import Method
 from metamine.metrics import HEADLINE
 from metamine.optimizers import MetaOptimizer
 from metamine.plan import Plan
-from metamine.protocol import Protocol
+from metamine.protocol import Protocol, ProtocolMix
 from metamine.randomness import seed_of
 from metamine.report.run_report import write_report
 from metamine.rundir import RunDirectory
@@ -117,7 +117,7 @@ class _Job:
         torch.set_num_threads(config["threads"])
         self.device = resolve(config["device"])
         self.source: Source = self._built("source")
-        self.protocol: Protocol = self._built("protocol")
+        self.protocol: Protocol | ProtocolMix = self._built("protocol")
         self.optimizer: MetaOptimizer = self._built("optimizer")
         self.evaluation: Evaluation = self._built("evaluation")
         self.method = self.new_method("initialisation")

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 from metamine.episode import Episodes, Support
 from metamine.errors import MetamineError
 from metamine.preprocess import standardise
-from metamine.protocol import Protocol, Sizes
+from metamine.protocol import Protocol, ProtocolMix, Sizes
 from metamine.rows import altogether, per_class
 from metamine.sources.base import Shape, Source, Split
 from metamine.sources.table import Pack
@@ -22,12 +22,17 @@ class NoEligibleTable(MetamineError):
 
 
 def sample(
-    source: Source, split: Split, protocol: Protocol, n_tasks: int, generator: Generator
+    source: Source,
+    split: Split,
+    protocol: Protocol | ProtocolMix,
+    n_tasks: int,
+    generator: Generator,
 ) -> Episodes:
     """Draw a batch of episodes from a split: its shape, its tables, its rows.
 
     Raises NoEligibleTable if no table is large enough.
     """
+    protocol = protocol.of_batch(generator)
     shape = protocol.shape(source.kind, generator)
     pack = source.pack(split, shape, n_tasks, generator)
     shape = fitting(pack, shape)

@@ -15,7 +15,7 @@ from metamine.errors import UsageError
 from metamine.evaluation import Evaluation
 from metamine.methods.base import Method
 from metamine.optimizers import MetaOptimizer
-from metamine.protocol import Protocol
+from metamine.protocol import Protocol, ProtocolMix
 from metamine.sources.base import Source
 
 # Keys that only the config's own nodes read (`${encoder}`); they are no field of `Training`.
@@ -38,7 +38,7 @@ class Training:
     """
 
     source: Source
-    protocol: Protocol
+    protocol: Protocol | ProtocolMix
     method: Method
     optimizer: MetaOptimizer
     evaluation: Evaluation

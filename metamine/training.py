@@ -22,7 +22,7 @@ from metamine.interruption import Interruption
 from metamine.methods.base import Method
 from metamine.metrics import HEADLINE
 from metamine.plan import Plan
-from metamine.protocol import Protocol
+from metamine.protocol import Protocol, ProtocolMix
 from metamine.randomness import seed_of, stream
 from metamine.rundir import Journal, RunDirectory
 from metamine.sampler import sample
@@ -62,7 +62,7 @@ class MetaTraining:
         scheduler: LRScheduler,
         clip: float | None,
         source: Source,
-        protocol: Protocol,
+        protocol: Protocol | ProtocolMix,
         validation: Sequence[Plan],
         schedule: Schedule,
         seed: int,

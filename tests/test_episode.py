@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -66,3 +66,16 @@ def test_members_and_present_classes() -> None:
 def test_nobody_changes_an_episode() -> None:
     with pytest.raises(FrozenInstanceError):
         episodes().query_x = torch.zeros(1)  # type: ignore[misc]
+
+
+def test_chunks_hold_narrow_tables_first_without_their_padding() -> None:
+    batch = episodes(n_tasks=4, n_features=6)
+    width_T = torch.tensor([6, 2, 3, 2])
+    mask_TF = torch.arange(6) < width_T[:, None]
+    batch = replace(batch, support=replace(batch.support, feature_mask=mask_TF))
+    first, second = batch.chunks(2)
+    assert first.query_x.equal(batch.query_x[[1, 3], :, :2])
+    assert first.support.x.equal(batch.support.x[[1, 3], :, :2])
+    assert second.query_x.equal(batch.query_x[[2, 0]])
+    assert second.support.feature_mask.equal(mask_TF[[2, 0]])
+    assert second.support.categorical.shape == second.support.feature_mask.shape

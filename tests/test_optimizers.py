@@ -7,7 +7,7 @@ from making import built, names_in
 
 @pytest.mark.parametrize("name", names_in("optimizer"))
 def test_rate_rises_then_falls(name: str) -> None:
-    weight = torch.nn.Parameter(torch.tensor([3.0]))
+    weight = torch.nn.Parameter(torch.tensor([[3.0]]))
     optimizer, schedule = built("optimizer", name, lr=0.1, warmup=9, final_lr=0.1).over(
         [weight], 100
     )

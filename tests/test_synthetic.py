@@ -368,6 +368,7 @@ def columns(**changes: Any) -> Columns:
         "discrete": 0.0,
         "levels": (2, 6),
         "categorical": 0.0,
+        "told": 1.0,
         "gappy": 0.0,
         "missing": 0.0,
     }

@@ -21,6 +21,24 @@ def class_sizes(
     return least + _apportion(share_TC, torch.full((n_tasks, 1), n_rows - way * least))
 
 
+def last_in_parts(
+    class_size_TC: Int64[Tensor, "T C"], merged: Probability, parts: Counts, generator: Generator
+) -> Int64[Tensor, "T K"]:
+    """The same sizes, but that of the last class cut into `parts` in a share `merged` of the tasks.
+
+    K = C - 1 + the most parts; those that a task lacks have size 0.
+    """
+    n_tasks, most = len(class_size_TC), parts[1]
+    n_parts_T1 = integers(parts, (n_tasks, 1), generator)
+    chosen_T1 = torch.rand(n_tasks, 1, generator=generator) < merged
+    n_parts_T1 = torch.where(chosen_T1, n_parts_T1, 1)
+    share_TP = torch.rand(n_tasks, most, generator=generator) + 0.1
+    share_TP = share_TP.masked_fill_(torch.arange(most) >= n_parts_T1, 0.0)
+    share_TP /= share_TP.sum(dim=1, keepdim=True)
+    size_TP = _apportion(share_TP, class_size_TC[:, -1:])
+    return torch.cat([class_size_TC[:, :-1], size_TP], dim=1)
+
+
 def classes_in_order(class_size_TC: Int64[Tensor, "T C"]) -> Int64[Tensor, "T M"]:
     """The class of each row if rows come class after class."""
     end_TC = class_size_TC.cumsum(dim=1)

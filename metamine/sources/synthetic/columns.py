@@ -31,6 +31,7 @@ class Columns:
     discrete: share of tables that have columns of levels; what share of columns is uniform.
     levels: how many levels such a column has.
     categorical: share of the columns of levels whose order is lost: their codes are shuffled.
+    told: probability that a column of codes is said to be one; else it passes for numbers.
     gappy: share of tables that have missing cells.
     missing: the largest share of cells that a column of these lacks.
     """
@@ -43,6 +44,7 @@ class Columns:
         discrete: Probability,
         levels: Counts,
         categorical: Probability,
+        told: Probability,
         gappy: Probability,
         missing: Annotated[float, Field(ge=0, lt=1)],
     ) -> None:
@@ -53,6 +55,7 @@ class Columns:
         self.discrete = discrete
         self.levels = levels
         self.categorical = categorical
+        self.told = told
         self.gappy = gappy
         self.missing = missing
 
@@ -73,6 +76,8 @@ class Columns:
         x_TFM.mul_(tails_TF1).add_(skew_TF1).sinh_()
         x_TFM[leveled_TF] = level_PM
         self._lose(x_TFM, generator)
+        if self.told < 1:
+            categorical_TF &= torch.rand(n_tasks, width, generator=generator) < self.told
         return x_TFM, categorical_TF
 
     def _blot_out(self, x_TFM: Tensor, generator: Generator) -> None:

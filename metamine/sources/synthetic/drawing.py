@@ -58,6 +58,23 @@ def sparse_weights(
     return F.normalize(torch.randn(shape, generator=generator).mul_(kept), dim=2)
 
 
+def correlated(
+    factors: Counts, unique: LogRange, shape: tuple[int, int, int], generator: Generator
+) -> Float[Tensor, "T F M"]:
+    """Standard normal columns that share `factors` hidden factors.
+
+    unique: standard deviation of each column's own part, where the shared one has 1.
+    """
+    n_tasks, width, n_rows = shape
+    n_factors_T = integers(factors, (n_tasks,), generator)
+    factor_TRM = torch.randn(n_tasks, factors[1], n_rows, generator=generator)
+    loading_TFR = torch.randn(n_tasks, width, factors[1], generator=generator)
+    loading_TFR *= torch.arange(factors[1]) < n_factors_T[:, None, None]
+    x_TFM = torch.randn(n_tasks, width, n_rows, generator=generator)
+    x_TFM *= log_uniform(unique, (n_tasks, 1, 1), generator)
+    return standardise_(x_TFM.baddbmm_(F.normalize(loading_TFR, dim=2), factor_TRM))
+
+
 def standardise_(x: Float[Tensor, "... M"]) -> Float[Tensor, "... M"]:
     """Mean 0 and standard deviation 1 along the last dimension, in place; constants become 0."""
     x.sub_(x.mean(dim=-1, keepdim=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Int64
 from torch import Generator, Tensor
 
@@ -12,8 +11,8 @@ from metamine.sources.synthetic.drawing import (
     Counts,
     LogRange,
     Probability,
+    correlated,
     in_order,
-    integers,
     log_uniform,
     sparse_weights,
     standardise_,
@@ -59,13 +58,7 @@ class Linear(Prior):
         n_tasks, width = len(n_features_T), int(n_features_T.max())
         n_scores = 1 if class_size_TC is None else class_size_TC.shape[1]
 
-        n_factors_T = integers(self.factors, (n_tasks,), generator)
-        factor_TRM = torch.randn(n_tasks, self.factors[1], n_rows, generator=generator)
-        loading_TFR = torch.randn(n_tasks, width, self.factors[1], generator=generator)
-        loading_TFR *= torch.arange(self.factors[1]) < n_factors_T[:, None, None]
-        x_TFM = torch.randn(n_tasks, width, n_rows, generator=generator)
-        x_TFM *= log_uniform(self.unique, (n_tasks, 1, 1), generator)
-        x_TFM = standardise_(x_TFM.baddbmm_(F.normalize(loading_TFR, dim=2), factor_TRM))
+        x_TFM = correlated(self.factors, self.unique, (n_tasks, width, n_rows), generator)
 
         real_T1F = (torch.arange(width) < n_features_T[:, None])[:, None]
         relevant_T11 = uniform(self.relevant, (n_tasks, 1, 1), generator)

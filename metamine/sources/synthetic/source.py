@@ -11,9 +11,15 @@ from torch import Generator
 
 from metamine.episode import Kind
 from metamine.sources.base import Shape, Source, Split
-from metamine.sources.synthetic.classes import class_sizes
+from metamine.sources.synthetic.classes import class_sizes, last_in_parts
 from metamine.sources.synthetic.columns import Columns
-from metamine.sources.synthetic.drawing import Counts, in_order, integers, standardise_
+from metamine.sources.synthetic.drawing import (
+    Counts,
+    Probability,
+    in_order,
+    integers,
+    standardise_,
+)
 from metamine.sources.synthetic.prior import Prior
 from metamine.sources.table import Pack
 
@@ -28,6 +34,8 @@ class Synthetic(Source):
     columns: what measuring does to the columns.
     spare: rows drawn for each row that an episode needs; the rest lets classes differ in size.
     imbalance: how much they do; 0 = not at all. See `classes.class_sizes`.
+    merged, parts_of_last: share of tables whose last class is several put together, as "the rest" of a real
+        table is, and how many.
 
     Raises ValueError if priors and weights do not name the same, or no weight is above 0.
     """
@@ -44,8 +52,10 @@ class Synthetic(Source):
         columns: Columns,
         spare: Annotated[float, Field(ge=1)],
         imbalance: NonNegativeFloat,
+        merged: Probability,
+        parts_of_last: Counts,
     ) -> None:
-        in_order(features=features)
+        in_order(features=features, parts_of_last=parts_of_last)
         if set(weights) != set(priors):
             raise ValueError(f"weights name {sorted(weights)}, but priors {sorted(priors)}")
         if not any(weights.values()):
@@ -58,6 +68,8 @@ class Synthetic(Source):
         self.columns = columns
         self.spare = spare
         self.imbalance = imbalance
+        self.merged = merged
+        self.parts_of_last = parts_of_last
 
     def pack(self, split: Split, shape: Shape, n_tasks: int, generator: Generator) -> Pack:
         """`n_tasks` new tables, named by their priors."""
@@ -68,6 +80,8 @@ class Synthetic(Source):
         if self.kind == "classification":
             least = shape.rows_of_class
             size_TC = class_sizes(n_tasks, shape.way, n_rows, least, self.imbalance, generator)
+            if self.merged:
+                size_TC = last_in_parts(size_TC, self.merged, self.parts_of_last, generator)
         x_TFM = torch.zeros(n_tasks, int(n_features_T.max()), n_rows)
         y_TM = torch.zeros(n_tasks, n_rows, dtype=torch.float32 if size_TC is None else torch.int64)
         names: list[str] = []
@@ -81,6 +95,8 @@ class Synthetic(Source):
             x_TFM[tasks, : x.shape[1]] = x
         if size_TC is None:
             standardise_(y_TM)
+        else:
+            y_TM.clamp_(max=shape.way - 1)
         x_TFM, categorical_TF = self.columns.measure(x_TFM, generator)
         return Pack.of_batch(names, x_TFM.mT, y_TM, n_features_T, categorical_TF, shape.way)
 
