@@ -177,7 +177,7 @@ class _Attention(nn.Module):
         self,
         tokens: Float[Tensor, "... N D"],
         seen: Float[Tensor, "... M D"],
-        bias: Float[Tensor, "... H N M"],
+        bias: Float[Tensor, "*#B #H #N M"],
     ) -> Float[Tensor, "... N D"]:
         query = self.query(tokens).unflatten(-1, (self.heads, -1)).transpose(-2, -3)
         both = self.seen(seen).unflatten(-1, (2 * self.heads, -1)).transpose(-2, -3)
