@@ -34,8 +34,8 @@ class Synthetic(Source):
     columns: what measuring does to the columns.
     spare: rows drawn for each row that an episode needs; the rest lets classes differ in size.
     imbalance: how much they do; 0 = not at all. See `classes.class_sizes`.
-    merged, parts_of_last: share of tables whose last class is several put together, as "the rest" of a real
-        table is, and how many.
+    merged: share of tables whose last class is several put together, as "the rest" of a real table
+        is; parts_of_last: how many.
 
     Raises ValueError if priors and weights do not name the same, or no weight is above 0.
     """
