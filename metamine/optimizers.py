@@ -12,6 +12,8 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
+from metamine.muon import MatrixMuon
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -91,7 +93,7 @@ class Muon(MetaOptimizer):
         parts: list[torch.optim.Optimizer] = []
         if matrices:
             parts.append(
-                torch.optim.Muon(
+                MatrixMuon(
                     matrices, lr=self.lr, momentum=self.momentum, weight_decay=self.weight_decay
                 )
             )
