@@ -27,6 +27,7 @@ from metamine.methods.base import Method
 from metamine.metrics import HEADLINE
 from metamine.optimizers import MetaOptimizer
 from metamine.plan import Plan
+from metamine.pretrained import run_of
 from metamine.protocol import Protocol, ProtocolMix
 from metamine.randomness import seed_of
 from metamine.report.run_report import write_report
@@ -57,12 +58,14 @@ def train_job(
         if run.status == "done" and config["steps"] <= run.read()["steps"]:
             return _left_as_it_is(run)
     job = _Job(config, run)
+    before = job.start_from(config["init"]) if config["init"] else {}
     run.claim(resuming)
     with run, Interruption() as interruption:
         job.describe(overrides)
         trained = holdings(job.source.training_parts, "train")
-        found = leaks(trained, holdings(job.tested, "test"))
-        run.record(trained_on=groups(trained), leaks=found)
+        tested = holdings(job.tested, "test")
+        found = leaks(trained, tested) + leaks_of_run(before, tested)
+        run.record(trained_on={**before, **groups(trained)}, leaks=found)
         method, plans = job.method, job.validation_plans()
         optimizer, scheduler = job.optimizer.over(method.parameters(), config["steps"])
         training = MetaTraining(
@@ -90,7 +93,7 @@ def evaluate_job(
 
     Raises as `train_job` does.
     """
-    of, which = Path(config["run"]), config["checkpoint"]
+    of, which = run_of(config["run"]), config["checkpoint"]
     config = {key: value for key, value in config.items() if key not in ("run", "checkpoint")}
     check_training(config)
     run = RunDirectory(directory)
@@ -103,7 +106,7 @@ def evaluate_job(
         job.describe(overrides)
         trained_on = RunDirectory(of).read().get("trained_on", {})
         run.record(
-            evaluated={"run": str(of), "checkpoint": which, "step": step},
+            evaluated={"run": config["run"], "checkpoint": which, "step": step},
             leaks=leaks_of_run(trained_on, holdings(job.tested, "test")),
         )
         return job.finish({}, interruption)
@@ -153,6 +156,7 @@ class _Job:
             threads=config["threads"],
             seed=config["seed"],
             steps=config["steps"],
+            kind=self.source.kind,
             choices={
                 "source": self.source.name,
                 "method": type(self.method).__name__,
@@ -170,6 +174,13 @@ class _Job:
         torch.manual_seed(seed_of(self.config["seed"], purpose))
         method: Method = self._built("method")
         return method.to(self.device)
+
+    def start_from(self, run: str) -> dict[str, dict[str, str]]:
+        """Give the method the weights of a run; returns what that run was trained on."""
+        of = run_of(run)
+        load_weights(self.method, of, "best")
+        trained_on: dict[str, dict[str, str]] = RunDirectory(of).read().get("trained_on", {})
+        return trained_on
 
     def validation_plans(self) -> list[Plan]:
         """The validation plans; none, with a warning, where the source has no table for them."""

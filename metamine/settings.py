@@ -31,6 +31,7 @@ CHANGEABLE = frozenset({"steps", "device", "threads", "workers", "trust"})
 class Training:
     """The top level of the config: every key of `conf/train.yaml` is a field.
 
+    init: run whose best weights, and method, training sets out from; null: fresh ones.
     seed: root of every random stream of training. steps: meta-training steps. meta_batch: tasks a
     step. chunk_size: tasks computed at once. threads: of torch. workers: processes for baselines,
     null for one a core. log_every, checkpoint_every: in steps; each checkpoint is validated.
@@ -42,6 +43,7 @@ class Training:
     method: Method
     optimizer: MetaOptimizer
     evaluation: Evaluation
+    init: str | None
     seed: NonNegativeInt
     steps: PositiveInt
     meta_batch: PositiveInt

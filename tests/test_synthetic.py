@@ -19,6 +19,7 @@ from making import protocol
 from omegaconf import OmegaConf
 from scipy import stats
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.tree import DecisionTreeRegressor
 
 from metamine.confdir import conf_dir
 from metamine.config import build
@@ -30,6 +31,7 @@ from metamine.sources.synthetic.classes import (
     by_largest,
     class_sizes,
     classes_in_order,
+    last_in_parts,
 )
 from metamine.sources.synthetic.columns import Columns
 from metamine.sources.synthetic.drawing import sparse_weights
@@ -228,6 +230,39 @@ def test_linear_targets_are_linear_in_the_real_columns() -> None:
         assert LinearRegression().fit(x_MF, y_M).score(x_MF, y_M) > 0.99
 
 
+def test_trees_are_trees_of_the_first_columns() -> None:
+    one = {f"priors__trees__{key}": [1, 1] for key in ("columns", "trees", "depth")}
+    source = source_of(
+        "pretraining",
+        **CLEAN,
+        **one,
+        kind="regression",
+        weights={"trees": 1, "linear": 0, "random_network": 0, "gaussian_clusters": 0},
+        priors__trees__noise=[0.001, 0.001],
+    )
+    pack = source.pack("train", Shape(0, shot=60, rows=None, query=60), 20, seeded())
+    for x_MF, y_M in zip(*tables_of(pack), strict=True):
+        stump = DecisionTreeRegressor(max_depth=1).fit(x_MF[:, :1], y_M)
+        assert stump.score(x_MF[:, :1], y_M) > 0.99
+
+
+def test_trees_of_more_columns_are_none_of_one() -> None:
+    source = source_of(
+        "pretraining",
+        **CLEAN,
+        kind="regression",
+        weights={"trees": 1, "linear": 0, "random_network": 0, "gaussian_clusters": 0},
+        priors__trees__columns=[6, 6],
+        priors__trees__depth=[3, 3],
+    )
+    pack = source.pack("train", Shape(0, shot=60, rows=None, query=60), 20, seeded())
+    scores = [
+        DecisionTreeRegressor(max_leaf_nodes=8).fit(x_MF[:, :1], y_M).score(x_MF[:, :1], y_M)
+        for x_MF, y_M in zip(*tables_of(pack), strict=True)
+    ]
+    assert np.mean(scores) < 0.7
+
+
 @pytest.mark.parametrize(
     ("separation", "lowest", "highest"), [(100.0, 0.9, 1.0), (0.01, 0.45, 0.55)]
 )
@@ -297,6 +332,42 @@ def test_imbalance_makes_classes_differ() -> None:
         for imbalance in (0.0, 1.0, 3.0)
     ]
     assert all(low + 30 < high for low, high in pairwise(ratio))
+
+
+def test_the_last_class_in_parts() -> None:
+    whole = class_sizes(300, 3, 60, 5, 1.0, seeded())
+    parts = last_in_parts(whole, 0.5, (3, 4), seeded())
+    assert parts.shape == (300, 2 + 4)
+    assert parts[:, :2].equal(whole[:, :2])
+    assert parts[:, 2:].sum(dim=1).equal(whole[:, 2])
+    assert (parts >= 0).all()
+    merged = parts[:, 3:].any(dim=1)
+    assert 0.4 < merged.float().mean() < 0.6
+    assert (parts[merged][:, 4].count_nonzero() > 0.9 * merged.sum()).all()
+
+
+def test_a_merged_class_lies_in_several_places() -> None:
+    """One cluster each: a straight line tells two classes, but not one from a rest on all sides."""
+    settings = {
+        "weights": {"trees": 0, "linear": 0, "random_network": 0, "gaussian_clusters": 1},
+        "features": [2, 2],
+        "imbalance": 0.0,
+        "priors__gaussian_clusters__latents": 2,
+        "priors__gaussian_clusters__clusters": [1, 1],
+        "priors__gaussian_clusters__separation": [30.0, 30.0],
+        "priors__gaussian_clusters__mixing": [1.0, 1.0],
+        "parts_of_last": [5, 5],
+        **CLEAN,
+    }
+    scores = []
+    for merged in (0.0, 1.0):
+        source = source_of("pretraining", **settings, merged=merged)
+        pack = source.pack("train", Shape(2, shot=60, rows=None, query=60), 30, seeded())
+        assert pack.targets.max() == 1
+        tables = zip(*(each.numpy() for each in tables_of(pack)), strict=True)
+        scores.append(np.mean([LogisticRegression().fit(x, y).score(x, y) for x, y in tables]))
+    assert scores[0] > 0.95
+    assert scores[1] < 0.9
 
 
 def test_classes_in_order() -> None:
@@ -422,6 +493,15 @@ def test_levels_and_codes(categorical: float) -> None:
     assert all(rising) if not categorical else 0.1 < np.mean(rising) < 0.6
     # A code stands for one interval, whatever its number.
     assert all((order != 0).sum() <= 5 for order in orders)
+
+
+def test_codes_that_pass_for_numbers() -> None:
+    settings = {"discrete": 1.0, "categorical": 1.0}
+    told, flagged = columns(**settings).measure(latent(), seeded())
+    untold, unflagged = columns(**settings, told=0.0).measure(latent(), seeded())
+    assert told.equal(untold)
+    assert flagged.any()
+    assert not unflagged.any()
 
 
 def test_gaps() -> None:

@@ -1,4 +1,4 @@
-"""`metamine predict LABELLED UNLABELLED target=COLUMN model=RUN`: label rows from a handful."""
+"""`metamine predict LABELLED UNLABELLED target=COLUMN`: label rows from a handful."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-USAGE = "metamine predict LABELLED UNLABELLED target=COLUMN model=RUN [output=FILE] [KEY=VALUE ...]"
+USAGE = "metamine predict LABELLED UNLABELLED target=COLUMN [model=RUN] [KEY=VALUE ...]"
 HELP = f"""\
 usage: {USAGE}
 
-Adapt a trained run to a handful of labelled rows, and label others. Both files are CSV, Parquet or
-ARFF with the same columns, but for the target, which the second may lack.
+Adapt the pretrained model, or a run, to a handful of labelled rows, and label others. Both files
+are CSV, Parquet or ARFF with the same columns, but for the target, which the second may lack.
 
   target=COLUMN     the column to predict
-  model=RUN         directory of a run of metamine train; see: metamine list runs
+  model=RUN         what to adapt: pretrained (default), the model that metamine ships, or the
+                    directory of a run of metamine train; see: metamine list runs
   output=FILE       what to write, as CSV (default: predictions.csv)
   kind=KIND         classification (default) or regression
   unseen=WHAT       categories that no labelled row shows: missing (default) or refuse
@@ -42,9 +43,8 @@ def main(words: Sequence[str]) -> int:
         raise UsageError(f"predict has no flag {flags[0]}; keys are written key=value")
     if len(files) != 2:
         raise UsageError(f"predict takes two files, and {len(files)} are given: {USAGE}")
-    for key in ("target", "model"):
-        if not given.get(key):
-            raise UsageError(f"predict needs {key}=...: {USAGE}")
+    if not given.get("target"):
+        raise UsageError(f"predict needs target=...: {USAGE}")
     return _predict(Path(files[0]), Path(files[1]), given)
 
 
@@ -63,6 +63,7 @@ def _predict(labelled: Path, unlabelled: Path, given: dict[str, str]) -> int:
     from metamine.errors import UsageError
     from metamine.estimators.cells import Unseen
     from metamine.estimators.prediction import Asked, predict
+    from metamine.pretrained import NAME
 
     for key, default, choices in (
         ("kind", "classification", get_args(Kind)),
@@ -81,7 +82,7 @@ def _predict(labelled: Path, unlabelled: Path, given: dict[str, str]) -> int:
         labelled=labelled,
         unlabelled=unlabelled,
         target=given["target"],
-        model=Path(given["model"]),
+        model=given.get("model", NAME),
         kind=given["kind"],  # type: ignore[arg-type]
         unseen=given["unseen"],  # type: ignore[arg-type]
         members=int(members),

@@ -11,13 +11,14 @@ from typing import Any
 
 from metamine.commands.list import print_columns
 from metamine.errors import UsageError
+from metamine.pretrained import run_of
 
 
 def main(words: Sequence[str]) -> int:
     """Run the command; return the exit code."""
     parser = argparse.ArgumentParser(prog="metamine show", description=__doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory")
-    run: Path = parser.parse_args(words).run
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run directory, or pretrained")
+    run = run_of(parser.parse_args(words).run)
     try:
         facts = json.loads((run / "run.json").read_text())
     except (OSError, ValueError):

@@ -1,4 +1,6 @@
-"""`metamine train`: meta-train and evaluate; `resume=RUN` goes on with a run."""
+"""`metamine train`: meta-train and evaluate; `resume=RUN` goes on with a run, `init=RUN` sets out
+from the weights of one.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,14 @@ def main(words: Sequence[str]) -> int:
     """Run the command; return the exit code."""
     from metamine.errors import UsageError
     from metamine.hydra_app.launch import config_folders, launch, option, split
-    from metamine.hydra_app.saved import primary_config
+    from metamine.hydra_app.saved import config_with_method_of, primary_config
 
     run, words = option(words, "resume")
     if run is None:
-        return launch(job, words)
+        init, others = option(words, "init")
+        if init in (None, "null"):
+            return launch(job, words)
+        return launch(job, words, config_with_method_of(Path(str(init)), split(others)[0]))
     plain, flags = split(words)
     if {"-m", "--multirun"} & set(flags):
         raise UsageError(f"resume={run} goes on with one run; leave out -m")

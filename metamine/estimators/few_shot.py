@@ -19,6 +19,8 @@ from metamine.devices import resolve
 from metamine.episode import Episodes, Kind, Support
 from metamine.estimators.cells import Cells, Unseen
 from metamine.preprocess import standardise
+from metamine.pretrained import NAME, run_of
+from metamine.rundir import RunDirectory
 from metamine.trained import trained_method
 
 ROWS = 1024  # to predict at once; bounds memory
@@ -32,7 +34,7 @@ class _FewShot(BaseEstimator):  # type: ignore[misc]
 
     def __init__(
         self,
-        model: str | Path,
+        model: str | Path = NAME,
         *,
         device: str = "cpu",
         members: int = 8,
@@ -72,9 +74,14 @@ class _FewShot(BaseEstimator):  # type: ignore[misc]
         self.x_ = self.cells_.read(frame, "refuse")
         self.categorical_ = self.cells_.categorical(frame)
         self.y_ = self._learn_labels(labels)
-        self.method_ = trained_method(Path(self.model)).to(resolve(self.device), self._dtype)
-        if self.kind not in self.method_.kinds:
-            raise ValueError(f"{self.model} was trained with a method that does no {self.kind}")
+        run = run_of(self.model)
+        self.method_ = trained_method(run).to(resolve(self.device), self._dtype)
+        trained = RunDirectory(run).read().get("kind", self.kind)
+        if trained != self.kind or self.kind not in self.method_.kinds:
+            raise ValueError(
+                f"{self.model} was trained for {trained}, not for {self.kind}; name a run of "
+                f"metamine train with a source of {self.kind}"
+            )
         return self
 
     def __sklearn_tags__(self) -> Any:
@@ -124,25 +131,22 @@ class _FewShot(BaseEstimator):  # type: ignore[misc]
     def _views(self) -> tuple[Tensor, Tensor]:
         """Orders of columns, and names of classes, that the members are shown; the first as is.
 
-        One, where the learner's answers depend on neither.
+        As many as matter: one, where the learner's answers depend on neither; one for each class,
+        where only names do, so that each class goes by each name once.
         """
         n_features, way = self.x_.shape[1], self._way()
-        modules = list(self.method_.modules())
-        same = all(
-            getattr(module, claim, True)
-            for module in modules
+        by_order, by_name = (
+            not all(getattr(module, claim, True) for module in self.method_.modules())
             for claim in ("any_column_order", "any_class_names")
         )
-        members = 1 if same else self.members
+        members = self.members if by_order else min(self.members, way if by_name and way else 1)
         generator = torch.Generator().manual_seed(self.seed)
-        order_TF, label_TC = (
-            torch.stack(
-                [torch.arange(size)]
-                + [torch.randperm(size, generator=generator) for _ in range(members - 1)]
-            )
-            for size in (n_features, way)
-        )
-        return order_TF, label_TC
+        order_TF = torch.arange(n_features).repeat(members, 1)
+        if by_order:
+            for order_F in order_TF[1:]:
+                torch.randperm(n_features, generator=generator, out=order_F)
+        name_TC = torch.arange(way) + torch.arange(members)[:, None]
+        return order_TF, name_TC % max(way, 1)
 
     def _way(self) -> int:
         return 0
@@ -166,10 +170,11 @@ class _FewShot(BaseEstimator):  # type: ignore[misc]
 class FewShotClassifier(ClassifierMixin, _FewShot):  # type: ignore[misc]
     """A classifier from a handful of labelled rows: a meta-trained learner, adapted to them.
 
-    model: directory of a run of `metamine train`, whose best checkpoint is taken.
+    model: "pretrained", the model that metamine ships (see docs/pretrained.md), or the directory of
+        a run of `metamine train`, whose best checkpoint is taken.
     device: cpu, cuda, cuda:1, mps or auto.
-    members: orders of the columns, and of the classes, over which answers are averaged, where
-        they matter to the learner.
+    members: orders of the columns, and of the classes, over which answers are averaged, at most:
+        as many as matter to the learner.
     unseen: what becomes of categories that no labelled row shows: "missing" or "refuse".
     seed: of the orders.
 

@@ -30,7 +30,7 @@ class Asked:
     labelled: Path
     unlabelled: Path
     target: str
-    model: Path
+    model: str
     kind: Kind
     unseen: Unseen
     members: int

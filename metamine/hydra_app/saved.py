@@ -10,12 +10,32 @@ from omegaconf import OmegaConf
 
 from metamine.confdir import conf_dir
 from metamine.errors import UsageError
+from metamine.pretrained import run_of
 
 # Top-level keys that nodes refer to (`${path}`). A run stores its config resolved; unless they
 # refer again, `path=OTHER` would change the key and nothing else.
 _REFERRED_TO = ("encoder", "path", "suite", "tasks", "datasets", "workers")
 # Not taken over from a directory that somebody else may have made: they could name code to run.
 _DROPPED = ("defaults", "hydra", "trust")
+
+
+def config_with_method_of(run: Path, words: Sequence[str]) -> dict[str, Any]:
+    """conf/train.yaml as a Hydra primary config, with the method and encoder of `run`.
+
+    Raises UsageError if `run` is no run directory, or if `words` choose a method or an encoder.
+    """
+    saved = _saved(run)
+    for word in words:
+        if word.lstrip("+").startswith(("method=", "encoder=")):
+            raise UsageError(f"init={run} brings its own method and encoder; leave out {word}")
+    ours = _load(conf_dir() / "train.yaml")
+    kept: dict[str, Any] = {key: saved[key] for key in ("encoder", "method") if key in saved}
+    defaults = [
+        entry
+        for entry in ours["defaults"]
+        if not (isinstance(entry, dict) and {"encoder", "method"} & set(entry))
+    ]
+    return {**ours, **kept, "defaults": defaults}
 
 
 def primary_config(run: Path, words: Sequence[str], folders: Sequence[Path]) -> dict[str, Any]:
@@ -25,11 +45,7 @@ def primary_config(run: Path, words: Sequence[str], folders: Sequence[Path]) -> 
     choice in the place of the run's own node of that name.
     Raises UsageError if `run` is no run directory.
     """
-    if not (run / "config.yaml").is_file():
-        raise UsageError(
-            f"{run} is no run directory: it has no config.yaml; see: metamine list runs"
-        )
-    saved = _load(run / "config.yaml")
+    saved = _saved(run)
     kept = {key: value for key, value in saved.items() if key not in _DROPPED}
     kept = {key: _referring(value, kept) for key, value in kept.items()}
     defaults: list[str | dict[str, Any]] = ["_self_"]
@@ -45,6 +61,16 @@ def primary_config(run: Path, words: Sequence[str], folders: Sequence[Path]) -> 
         if isinstance(entry, dict) and next(iter(entry)).startswith("override hydra/"):
             defaults.append(entry)
     return {**kept, "defaults": defaults, "hydra": ours["hydra"], "trust": []}
+
+
+def _saved(run: Path) -> dict[str, Any]:
+    """The config that a run was made with. Raises UsageError if `run` is no run directory."""
+    path = run_of(run) / "config.yaml"
+    if not path.is_file():
+        raise UsageError(
+            f"{run} is no run directory: it has no config.yaml; see: metamine list runs"
+        )
+    return _load(path)
 
 
 def _load(path: Path) -> dict[str, Any]:
