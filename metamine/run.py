@@ -58,7 +58,7 @@ def train_job(
         if run.status == "done" and config["steps"] <= run.read()["steps"]:
             return _left_as_it_is(run)
     job = _Job(config, run)
-    before = job.start_from(config["init"]) if config["init"] else {}
+    before = job.start_from(config["init"]) if config.get("init") else {}
     run.claim(resuming)
     with run, Interruption() as interruption:
         job.describe(overrides)
@@ -93,7 +93,8 @@ def evaluate_job(
 
     Raises as `train_job` does.
     """
-    of, which = run_of(config["run"]), config["checkpoint"]
+    name, which = config["run"], config["checkpoint"]
+    of = run_of(name)
     config = {key: value for key, value in config.items() if key not in ("run", "checkpoint")}
     check_training(config)
     run = RunDirectory(directory)
@@ -106,7 +107,7 @@ def evaluate_job(
         job.describe(overrides)
         trained_on = RunDirectory(of).read().get("trained_on", {})
         run.record(
-            evaluated={"run": config["run"], "checkpoint": which, "step": step},
+            evaluated={"run": name, "checkpoint": which, "step": step},
             leaks=leaks_of_run(trained_on, holdings(job.tested, "test")),
         )
         return job.finish({}, interruption)

@@ -43,7 +43,6 @@ class Training:
     method: Method
     optimizer: MetaOptimizer
     evaluation: Evaluation
-    init: str | None
     seed: NonNegativeInt
     steps: PositiveInt
     meta_batch: PositiveInt
@@ -54,6 +53,7 @@ class Training:
     log_every: PositiveInt
     checkpoint_every: PositiveInt
     trust: list[str]
+    init: str | None = None  # runs of before it came do not name it
 
 
 def check_training(config: Mapping[str, Any]) -> None:

@@ -178,6 +178,11 @@ def test_help_and_version_import_nothing_heavy() -> None:
         ),
         (["train", "resume=nowhere"], "nowhere is no run directory: it has no config.yaml"),
         (["train", "resume=nowhere", "-m"], "resume=nowhere goes on with one run; leave out -m"),
+        (["train", "init=nowhere"], "nowhere is no run directory: it has no config.yaml"),
+        (
+            ["train", "init=pretrained", "method=maml"],
+            "init=pretrained brings its own method and encoder; leave out method=maml",
+        ),
         (["evaluate"], "evaluate needs a run: metamine evaluate run=RUN"),
         (["evaluate", "run=nowhere"], "nowhere is no run directory: it has no config.yaml"),
         (["tasks"], "tasks needs to know what is asked: metamine tasks similarity run=RUN"),
@@ -218,6 +223,22 @@ def test_a_run_gets_its_config_and_a_directory_that_names_it(
     assert job.directory.parents[2] == tmp_path / "outputs"
     assert job.directory.name.endswith("_synthetic_maml_s4")
     assert {path.name for path in job.directory.iterdir()} == {"config.yaml", "run.json"}
+
+
+def test_init_brings_the_method_of_a_run(
+    command: Metamine, jobs: list[Job], tmp_path: Path
+) -> None:
+    command("train", "method=maml", "method.inner_steps=2", "encoder=mlp", "seed=4", "steps=3")
+    first = jobs[0]
+    outcome = command("train", f"init={first.directory}", "seed=5")
+    assert outcome.code == 0, outcome.err
+    for key in ("method", "encoder"):
+        assert jobs[1].config[key] == first.config[key]
+    assert jobs[1].config["init"] == str(first.directory)
+    assert (jobs[1].config["seed"], jobs[1].config["steps"]) == (5, 2000)
+    assert jobs[1].directory.name.endswith(f"_synthetic_{first.directory.name}_s5")
+    assert command("train", "init=null").code == 0
+    assert jobs[2].config["init"] is None
 
 
 def test_flags_may_stand_anywhere(command: Metamine, jobs: list[Job], mine: Path) -> None:

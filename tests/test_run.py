@@ -19,6 +19,7 @@ from metamine.errors import MetamineError, UsageError
 from metamine.randomness import seed_of
 from metamine.run import evaluate_job, train_job
 from metamine.sampler import sample
+from metamine.trained import trained_method
 
 
 @pytest.fixture
@@ -28,6 +29,19 @@ def _no_report(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 pytestmark = pytest.mark.usefixtures("_no_report")
+
+
+def folder_of_tables(place: Path) -> Path:
+    """Six tables, t0 to t5, of different width and class count."""
+    folder = place / "tables"
+    folder.mkdir()
+    for index in range(6):
+        made = table(
+            f"t{index}", n_features=2 + index, n_classes=2 + index % 3, n_rows=90, seed=index
+        )
+        frame = pd.DataFrame(made.x).assign(target=made.y)
+        frame.to_csv(folder / f"t{index}.csv", index=False)
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +202,35 @@ def test_a_checkpoint_of_another_method_is_refused(finished: Path, tmp_path: Pat
     assert files(tmp_path) == []
 
 
+def test_starting_from_a_run(finished: Path, tmp_path: Path) -> None:
+    first = trained_method(finished).state_dict()
+    made = config(f"init={finished}", "steps=1", "optimizer.lr=1e-9")
+    train_job(made, tmp_path / "run", [], resuming=False)
+    for name, value in trained_method(tmp_path / "run").state_dict().items():
+        torch.testing.assert_close(value, first[name], atol=1e-6, rtol=0)
+
+
+def test_what_the_first_run_was_trained_on_counts_as_seen(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = folder_of_tables(tmp_path)
+    run = tmp_path / "first"
+    train_job(config("source=tables", f"path={folder}", "steps=1"), run, [], resuming=False)
+    trained_on = json.loads((run / "run.json").read_text())["trained_on"]
+    held_out = [
+        "+source@evaluation.also.mine=tables",
+        f"evaluation.also.mine.path={folder}",
+        "evaluation.also.mine.split.train=0",
+        "evaluation.also.mine.split.validation=0",
+    ]
+    train_job(config(f"init={run}", "steps=1", *held_out), tmp_path / "second", [], resuming=False)
+    facts = json.loads((tmp_path / "second/run.json").read_text())
+    assert facts["trained_on"] == trained_on
+    assert 1 < len(trained_on["tables"]) < 6
+    leaked = {sentence.split(" of ")[0] for sentence in facts["leaks"]}
+    assert leaked == set(trained_on["tables"])
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     overrides = ("method=maml", "method.inner_lr=1e30", "source.features=[2,4]")
     with pytest.raises(MetamineError, match="the loss is nan at step 1 ") as failure:
@@ -246,14 +289,7 @@ def test_labelled_rows(tmp_path: Path) -> None:
 
 def test_a_folder_of_tables(tmp_path: Path) -> None:
     """Tables of different width and class count, trained on, validated on, tested on."""
-    folder = tmp_path / "tables"
-    folder.mkdir()
-    for index in range(6):
-        made = table(
-            f"t{index}", n_features=2 + index, n_classes=2 + index % 3, n_rows=90, seed=index
-        )
-        frame = pd.DataFrame(made.x).assign(target=made.y)
-        frame.to_csv(folder / f"t{index}.csv", index=False)
+    folder = folder_of_tables(tmp_path)
     train_job(config("source=tables", f"path={folder}"), tmp_path / "run", [], resuming=False)
     results = pd.read_parquet(tmp_path / "run/results.parquet")
     assert set(results["source"]) == {"tables", "shipped"}

@@ -76,8 +76,10 @@ class _FewShot(BaseEstimator):  # type: ignore[misc]
         self.y_ = self._learn_labels(labels)
         run = run_of(self.model)
         self.method_ = trained_method(run).to(resolve(self.device), self._dtype)
+        if self.kind not in self.method_.kinds:
+            raise ValueError(f"{self.model} was trained with a method that does no {self.kind}")
         trained = RunDirectory(run).read().get("kind", self.kind)
-        if trained != self.kind or self.kind not in self.method_.kinds:
+        if trained != self.kind:
             raise ValueError(
                 f"{self.model} was trained for {trained}, not for {self.kind}; name a run of "
                 f"metamine train with a source of {self.kind}"

@@ -15,6 +15,7 @@ from metamine.pretrained import run_of
 # Top-level keys that nodes refer to (`${path}`). A run stores its config resolved; unless they
 # refer again, `path=OTHER` would change the key and nothing else.
 _REFERRED_TO = ("encoder", "path", "suite", "tasks", "datasets", "workers")
+_METHOD_CHOSEN = "${hydra.runtime.choices.method}"  # in the names of run directories
 # Not taken over from a directory that somebody else may have made: they could name code to run.
 _DROPPED = ("defaults", "hydra", "trust")
 
@@ -35,6 +36,9 @@ def config_with_method_of(run: Path, words: Sequence[str]) -> dict[str, Any]:
         for entry in ours["defaults"]
         if not (isinstance(entry, dict) and {"encoder", "method"} & set(entry))
     ]
+    hydra, name = ours["hydra"], run.resolve().name
+    for part, key in (("run", "dir"), ("sweep", "subdir")):
+        hydra[part][key] = hydra[part][key].replace(_METHOD_CHOSEN, name)
     return {**ours, **kept, "defaults": defaults}
 
 
