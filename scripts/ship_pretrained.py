@@ -19,7 +19,7 @@ from metamine import checkpoint
 from metamine.files import write_json
 from metamine.pretrained import NAME, run_of
 
-FILES = ("config.yaml", "overrides.json", "metrics.json", "metrics.jsonl", "report.md")
+FILES = ("config.yaml", "overrides.json", "metrics.json", "metrics.jsonl")
 
 
 def main() -> None:
@@ -37,6 +37,9 @@ def main() -> None:
     (shipped / "checkpoints").mkdir(parents=True)
     for name in FILES:
         shutil.copy(run / name, shipped / name)
+    report = (run / "report.md").read_text().splitlines()
+    told = [line for line in report if not line.startswith("![")]  # pictures stay behind
+    (shipped / "report.md").write_text("\n".join(told) + "\n")
     write_json(shipped / "run.json", {key: facts[key] for key in facts if key != "pid"})
     checkpoint.save(
         shipped / "checkpoints",
