@@ -23,7 +23,7 @@ from metamine.pretrained import NAME, run_of
 from metamine.rundir import RunDirectory
 from metamine.trained import trained_method
 
-ROWS = 1024  # to predict at once; bounds memory
+ROWS = 128  # to predict at once: bounds memory, and what is at hand stays in the cache
 Rows = Any  # numbers in an array, or a DataFrame; scikit-learn checks it, and says what is wrong
 
 
@@ -75,7 +75,7 @@ class _FewShot(BaseEstimator):  # type: ignore[misc]
         self.categorical_ = self.cells_.categorical(frame)
         self.y_ = self._learn_labels(labels)
         run = run_of(self.model)
-        self.method_ = trained_method(run).to(resolve(self.device), self._dtype)
+        self.method_ = trained_method(run).to(resolve(self.device))
         if self.kind not in self.method_.kinds:
             raise ValueError(f"{self.model} was trained with a method that does no {self.kind}")
         trained = RunDirectory(run).read().get("kind", self.kind)
@@ -102,7 +102,7 @@ class _FewShot(BaseEstimator):  # type: ignore[misc]
         """M x C: what the learner answers for rows; logarithms of the members' mean probability."""
         check_is_fitted(self)
         cells = self.cells_.read(self._frame(X, reset=False), self.unseen)
-        parts = torch.from_numpy(cells).to(self._dtype).split(ROWS)
+        parts = torch.from_numpy(cells).split(ROWS)
         return torch.cat([self._answered(rows) for rows in parts])
 
     def _answered(self, x_QF: Tensor) -> Tensor:
@@ -152,11 +152,6 @@ class _FewShot(BaseEstimator):  # type: ignore[misc]
 
     def _way(self) -> int:
         return 0
-
-    @property
-    def _dtype(self) -> torch.dtype:
-        """In float64 no answer depends on what else is asked, in no digit; mps has none."""
-        return torch.float32 if resolve(self.device).type == "mps" else torch.float64
 
     def _frame(self, X: Rows, *, reset: bool) -> pd.DataFrame:
         """X as a DataFrame with as many columns, and the same names, as the labelled rows."""
