@@ -451,7 +451,10 @@ def test_config_can_be_printed(command: Metamine, tmp_path: Path) -> None:
         ("metamine transfer opt", {"optimizer=", "optimizer."}),
         ("metamine tasks s", {"similarity", "split=", "seed="}),
         ("metamine train opt", {"optimizer=", "optimizer."}),
-        ("metamine train protocol=", {"protocol=few_shot", "protocol=labelled_rows"}),
+        (
+            "metamine train protocol=",
+            {"protocol=few_shot", "protocol=labelled_rows", "protocol=pretraining"},
+        ),
         ("metamine train -m seed=1 method=proto", {"method=protonet"}),
         ("metamine train method=maml method.inner_s", {"method.inner_steps="}),
         ("metamine train --conf", set()),

@@ -102,7 +102,7 @@ def test_it_learns_to_tell_tables_it_never_saw() -> None:
     before = auc(similarity, *unseen)
     batches = sample(source, "train", sizes, 16 * 60, stream(0, "training tasks"))
     optimizer = torch.optim.Adam(similarity.parameters(), lr=4e-3)
-    for batch in batches.chunks(16):
+    for batch in (batches[first : first + 16] for first in range(0, 960, 16)):
         optimizer.zero_grad()
         similarity.loss(batch).backward()
         optimizer.step()

@@ -22,8 +22,11 @@ SAME = 1e-4  # standard deviations; closer cells hold the same value
 
 
 class CellTransformer(Method):
-    """After Noah Hollmann et al., "Accurate predictions on small data with a tabular foundation
-    model" (Nature 2025), figure 1: a prior-fitted network that reads a table cell by cell.
+    """Noah Hollmann, Samuel Müller, Lennart Purucker, Arjun Krishnakumar, Max Körfer, Shi Bin Hoo,
+    Robin Tibor Schirrmeister, Frank Hutter: "Accurate predictions on small data with a tabular
+    foundation model" (2025), figure 1.
+
+    A prior-fitted network that reads a table cell by cell:
 
         z_if = e(x_if) + v(y_i)        of a labelled row i, in every cell; u for v of other rows
         z <- z + down(z)               a cell attends to its column's cells in the labelled rows
@@ -42,7 +45,8 @@ class CellTransformer(Method):
     Tables wider than `max_features` are read in subsets of their columns, and rows averaged.
 
     width: of a token; heads: of the attention; depth: blocks.
-    max_features: columns read at once. max_classes: label vectors.
+    max_features: columns read at once.
+    max_classes: label vectors.
 
     Good for a handful of labelled rows, once trained for long on tables of all kinds.
     """
