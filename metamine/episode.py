@@ -103,9 +103,8 @@ class Episodes(_TaskBatch):
         order_T = width_T.argsort(stable=True)
         for start in range(0, self.n_tasks, size):
             tasks_T = order_T[start : start + size]
-            yield self._each(lambda tensor, at=tasks_T: tensor[at])._first(
-                int(width_T[tasks_T[-1]])
-            )
+            chunk = self._each(lambda tensor, at=tasks_T: tensor[at])
+            yield chunk._first(int(width_T[tasks_T[-1]]))
 
     def _first(self, width: int) -> Episodes:
         """The first columns of every table."""

@@ -19,7 +19,7 @@ from metamine import checkpoint
 from metamine.files import write_json
 from metamine.pretrained import NAME, run_of
 
-FILES = ("config.yaml", "overrides.json", "metrics.json", "metrics.jsonl")
+FILES = ("config.yaml", "overrides.json", "metrics.jsonl")
 
 
 def main() -> None:

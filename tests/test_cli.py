@@ -225,6 +225,14 @@ def test_a_run_gets_its_config_and_a_directory_that_names_it(
     assert {path.name for path in job.directory.iterdir()} == {"config.yaml", "run.json"}
 
 
+def test_the_pretrained_model_can_be_evaluated(command: Metamine, jobs: list[Job]) -> None:
+    assert command("evaluate", "run=pretrained", "evaluation=flat_uci").code == 0
+    assert jobs[0].config["method"]["_target_"].endswith(".CellTransformer")
+    assert (jobs[0].config["run"], jobs[0].config["checkpoint"]) == ("pretrained", "best")
+    assert "15-rows" in jobs[0].config["evaluation"]["protocols"]
+    assert jobs[0].directory.name.endswith("_pretrained")
+
+
 def test_init_brings_the_method_of_a_run(
     command: Metamine, jobs: list[Job], tmp_path: Path
 ) -> None:

@@ -41,7 +41,7 @@ def predict(
     frame[12:].drop(columns="kind").to_csv("rest.csv", index=False)
 
     def invoke(*words: str, target: str = "kind", model: str = "classes") -> tuple[int, str, str]:
-        given = [f"target={target}", f"model={runs[model]}"]
+        given = [f"target={target}", *([f"model={runs[model]}"] if model else [])]
         given = [word for word in given if not any(word.split("=")[0] in w for w in words)]
         monkeypatch.setattr(sys, "argv", ["metamine", "predict", *words, *given])
         code = cli.main()
@@ -103,6 +103,14 @@ def test_numbers(predict: Predict, runs: dict[str, Path]) -> None:
     assert np.allclose(found["prediction"], expected.predict(rest[columns]))
     assert list(found) == ["prediction"]
     assert "each labelled row told by the others: mean error" in out
+
+
+def test_adapts_the_pretrained_model_if_no_other_is_named(predict: Predict) -> None:
+    code, out, err = predict("few.csv", "rest.csv", model="")
+    assert (code, err) == (0, "")
+    found = pd.read_csv("predictions.csv")
+    assert (found["prediction"] == made(42)["kind"][12:].to_numpy()).mean() > 0.9
+    assert "12 of 12 right" in out or "11 of 12 right" in out
 
 
 @pytest.mark.parametrize(

@@ -103,16 +103,15 @@ class _FewShot(BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         cells = self.cells_.read(self._frame(X, reset=False), self.unseen)
         parts = torch.from_numpy(cells).split(ROWS)
-        return torch.cat([self._answered(rows) for rows in parts])
+        views = self._views()
+        return torch.cat([self._answered(rows, *views) for rows in parts])
 
-    def _answered(self, x_QF: Tensor) -> Tensor:
-        order_TF, label_TC = self._views()
+    def _answered(self, x_QF: Tensor, order_TF: Tensor, label_TC: Tensor) -> Tensor:
         x_TSF, x_TQF = (
-            each[:, order_TF].movedim(1, 0) for each in (torch.from_numpy(self.x_).to(x_QF), x_QF)
+            each[:, order_TF].movedim(1, 0) for each in (torch.from_numpy(self.x_), x_QF)
         )
         n_tasks, way = len(order_TF), label_TC.shape[1]
         y_S = torch.from_numpy(self.y_)
-        y_S = y_S if way else y_S.to(x_QF)
         support = Support(
             x=x_TSF,
             y=label_TC[:, y_S] if way else y_S.expand(n_tasks, -1),

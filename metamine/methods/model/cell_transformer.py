@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from metamine.encoders.layers import LayerNorm, Linear, mlp
 from metamine.encoders.ranks import ranks
 from metamine.encoders.subsets import column_order, dealt, dealt_mask, mean_over_subsets
+from metamine.encoders.transformer import FAR
 from metamine.episode import Support
 from metamine.methods.base import Method, only_present
 
-FAR = 5.0  # standard deviations; beyond, only the rank tells cells apart
 APART = 3.0  # standard deviations; cells further from each other are as unlike as cells get
 SAME = 1e-4  # standard deviations; closer cells hold the same value
 
