@@ -24,7 +24,7 @@ class Checkpoint:
     """
 
     step: int
-    method: dict[str, Any]
+    method: dict[str, Any]  # the weights to use
     optimizer: dict[str, Any]
     schedule: dict[str, Any]
     journal: int  # bytes of metrics.jsonl at this step
@@ -32,6 +32,7 @@ class Checkpoint:
     best_step: int
     best_score: float
     seconds: float  # of training so far
+    latest: dict[str, Any] | None = None  # weights to go on from where `method` is an average
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:

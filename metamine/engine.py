@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from queue import SimpleQueue
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +28,7 @@ def train(
     clip: float | None,
     chunk_size: int,
     after_step: Callable[[int, Tensor], None],
+    parallel_chunks: int = 1,
 ) -> None:
     """One optimiser step for each numbered batch of tasks.
 
@@ -32,20 +37,59 @@ def train(
     method's device, since reading it would make the host wait.
 
     clip: greatest norm of the gradient; None: any.
+    parallel_chunks: chunks computed side by side, each by a thread of the host; gradients are added
+        up in the same order however many, so that it changes no number.
     """
-    device = device_of(method)
-    for step, batch in batches:
-        optimizer.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=device)
-        for chunk in batch.chunks(chunk_size):
-            loss = method.loss(chunk.to(device)) * (chunk.n_tasks / batch.n_tasks)
-            loss.backward()
-            total += loss.detach()
-        if clip is not None:
-            nn.utils.clip_grad_norm_(method.parameters(), clip)
-        optimizer.step()
-        schedule.step()
-        after_step(step, total)
+    device, weights = device_of(method), _learned(method)
+    idle: SimpleQueue[Method] = SimpleQueue()
+    for each in (method, *(_sharing_weights(method) for _ in range(parallel_chunks - 1))):
+        idle.put(each)
+
+    def of_chunk(chunk: Episodes, share: float) -> tuple[Tensor, tuple[Tensor | None, ...]]:
+        own = idle.get()
+        loss = own.loss(chunk.to(device)) * share
+        gradients = torch.autograd.grad(loss, _learned(own), allow_unused=True)
+        idle.put(own)
+        return loss.detach(), gradients
+
+    with ExitStack() as stack:
+        each_of: Callable[..., Iterable[tuple[Tensor, tuple[Tensor | None, ...]]]] = map
+        if parallel_chunks > 1:
+            each_of = stack.enter_context(ThreadPoolExecutor(parallel_chunks)).map
+        for step, batch in batches:
+            optimizer.zero_grad(set_to_none=True)
+            total = torch.zeros((), device=device)
+            chunks = [*batch.chunks(chunk_size)][::-1]  # the widest take longest: they begin
+            shares = [chunk.n_tasks / batch.n_tasks for chunk in chunks]
+            for loss, gradients in each_of(of_chunk, chunks, shares):
+                total += loss
+                _add_to(weights, gradients)
+            if clip is not None:
+                nn.utils.clip_grad_norm_(method.parameters(), clip)
+            optimizer.step()
+            schedule.step()
+            after_step(step, total)
+
+
+def _sharing_weights(method: Method) -> Method:
+    """A copy for another thread, with the same weights in the same memory.
+
+    A method may put other weights in its modules while it computes, which threads must not see.
+    """
+    twin = copy.deepcopy(method)
+    for copied, weight in zip(twin.parameters(), method.parameters(), strict=True):
+        copied.data = weight.data
+    return twin
+
+
+def _learned(method: Method) -> list[nn.Parameter]:
+    return [weight for weight in method.parameters() if weight.requires_grad]
+
+
+def _add_to(weights: list[nn.Parameter], gradients: tuple[Tensor | None, ...]) -> None:
+    for weight, gradient in zip(weights, gradients, strict=True):
+        if gradient is not None:
+            weight.grad = gradient if weight.grad is None else weight.grad.add_(gradient)
 
 
 @torch.no_grad()

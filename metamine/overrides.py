@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 
 # Where and how fast a job runs, not what comes out.
-_IMMATERIAL = ("device", "threads", "workers", "trust")
+_IMMATERIAL = ("device", "threads", "parallel_chunks", "workers", "trust")
 
 
 def digest(overrides: Sequence[str]) -> str:

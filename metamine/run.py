@@ -77,7 +77,7 @@ def train_job(
             job.source,
             job.protocol,
             plans,
-            Schedule(**{field.name: config[field.name] for field in fields(Schedule)}),
+            job.schedule,
             config["seed"],
         )
         training.train(interruption)
@@ -129,6 +129,14 @@ class _Job:
             raise UsageError(
                 f"{type(self.method).__name__} cannot do {self.source.kind}, which "
                 f"source={self.source.name} asks for; choose another method or source"
+            )
+        self.schedule = Schedule(
+            **{each.name: config[each.name] for each in fields(Schedule) if each.name in config}
+        )
+        if self.schedule.parallel_chunks > 1 and self.method.ordered_loss:
+            raise UsageError(
+                f"{type(self.method).__name__} draws or remembers as it learns, so the order of "
+                f"chunks matters to it; parallel_chunks={self.schedule.parallel_chunks} must be 1"
             )
         self.absent = self.evaluation.absent_for(self.source)
         for name, reason in self.absent.items():

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 
 from metamine.config import check
 from metamine.devices import resolve
@@ -24,7 +24,7 @@ REFERRED_TO = frozenset({"encoder", "path", "suite", "tasks", "datasets"})
 _OF_SOURCES = {"path": "tables", "suite": "openml", "tasks": "openml", "datasets": "openml"}
 # What may differ from the stored config when a run goes on: none of it changes a step already
 # taken.
-CHANGEABLE = frozenset({"steps", "device", "threads", "workers", "trust"})
+CHANGEABLE = frozenset({"steps", "device", "threads", "parallel_chunks", "workers", "trust"})
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,9 @@ class Training:
 
     init: run whose best weights, and method, training sets out from; null: fresh ones.
     seed: root of every random stream of training. steps: meta-training steps. meta_batch: tasks a
-    step. chunk_size: tasks computed at once. threads: of torch. workers: processes for baselines,
-    null for one a core. log_every, checkpoint_every: in steps; each checkpoint is validated.
+    step. chunk_size: tasks computed at once. parallel_chunks: so many times as many, on threads.
+    averaging: see `training.Schedule`. threads: of torch. workers: processes for baselines, null
+    for one a core. log_every, checkpoint_every: in steps; each checkpoint is validated.
     trust: packages besides metamine whose classes the config may construct.
     """
 
@@ -53,7 +54,10 @@ class Training:
     log_every: PositiveInt
     checkpoint_every: PositiveInt
     trust: list[str]
-    init: str | None = None  # runs of before it came do not name it
+    # Runs of before they came do not name these.
+    init: str | None = None
+    parallel_chunks: PositiveInt = 1
+    averaging: Annotated[float, Field(gt=0, lt=1)] | None = None
 
 
 def check_training(config: Mapping[str, Any]) -> None:

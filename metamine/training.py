@@ -7,11 +7,13 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from metamine import checkpoint, engine
@@ -31,13 +33,19 @@ from metamine.sources.base import Source
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long to train, on how much at a time, and how often to look up."""
+    """How long to train, on how much at a time, and how often to look up.
+
+    averaging: the weights that are judged and kept are a moving average of those of the steps, in
+        which one step's weigh that many times as much as the next one's; None: the latest alone.
+    """
 
     steps: int
     meta_batch: int
     chunk_size: int
     log_every: int
     checkpoint_every: int
+    parallel_chunks: int = 1
+    averaging: float | None = None
 
 
 @dataclass
@@ -72,6 +80,10 @@ class MetaTraining:
         self.validation, self.schedule, self.seed = validation, schedule, seed
         self.folder = run / "checkpoints"
         self.device = engine.device_of(method)
+        self.average = None
+        if schedule.averaging is not None:
+            update = get_ema_multi_avg_fn(schedule.averaging)
+            self.average = AveragedModel(method, multi_avg_fn=update)
         self.progress = Progress()
         self._unread: list[Tensor] = []  # losses still on the device: reading makes the host wait
         journal_size = self._restore() if checkpoint.exists(self.folder) else 0
@@ -87,6 +99,8 @@ class MetaTraining:
         started = time.monotonic() - self.progress.seconds
 
         def after_step(step: int, loss: Tensor) -> None:
+            if self.average is not None:
+                self.average.update_parameters(self.method)
             self.progress.step = step
             self.progress.seconds = time.monotonic() - started
             self._unread.append(loss)
@@ -114,9 +128,15 @@ class MetaTraining:
                 self.clip,
                 self.schedule.chunk_size,
                 after_step,
+                self.schedule.parallel_chunks,
             )
         best = checkpoint.load(self.folder, "best", self.device)
         self.method.load_state_dict(best.method)
+
+    @property
+    def judged(self) -> Method:
+        """The method with the weights that are validated and kept."""
+        return self.method if self.average is None else cast(Method, self.average.module)
 
     def _batches(self) -> Iterator[tuple[int, Episodes]]:
         for step in range(self.progress.step + 1, self.schedule.steps + 1):
@@ -145,7 +165,7 @@ class MetaTraining:
         name, sign = HEADLINE[self.source.kind]
         by_table: dict[tuple[str, str], list[float]] = {}
         for plan in self.validation:
-            for columns in engine.evaluate(self.method, plan, self.schedule.chunk_size):
+            for columns in engine.evaluate(self.judged, plan, self.schedule.chunk_size):
                 for table, value in zip(columns["table"], columns[name], strict=True):
                     by_table.setdefault((plan.source.name, table), []).append(value)
         mean = math.fsum(math.fsum(v) / len(v) for v in by_table.values()) / len(by_table)
@@ -160,7 +180,8 @@ class MetaTraining:
         best_step = progress.best_step or progress.step
         state = Checkpoint(
             step=progress.step,
-            method=self.method.state_dict(),
+            method=self.judged.state_dict(),
+            latest=None if self.average is None else self.method.state_dict(),
             optimizer=self.optimizer.state_dict(),
             schedule=self.scheduler.state_dict(),
             journal=self.journal.size,
@@ -174,7 +195,10 @@ class MetaTraining:
     def _restore(self) -> int:
         """Go back to the last checkpoint; returns the size that the journal had."""
         last = checkpoint.load(self.folder, "last", self.device)
-        self.method.load_state_dict(last.method)
+        self.method.load_state_dict(last.latest or last.method)
+        if self.average is not None:
+            self.average.module.load_state_dict(last.method)
+            self.average.n_averaged.fill_(last.step)
         # The optimiser keeps the tensors it is given.
         self.optimizer.load_state_dict(copy.deepcopy(last.optimizer))
         self.scheduler.load_state_dict(last.schedule)

@@ -43,7 +43,7 @@ def main() -> None:
     write_json(shipped / "run.json", {key: facts[key] for key in facts if key != "pid"})
     checkpoint.save(
         shipped / "checkpoints",
-        replace(best, optimizer={}, schedule={}, losses=[], best_step=best.step),
+        replace(best, latest=None, optimizer={}, schedule={}, losses=[], best_step=best.step),
     )
     size = sum(path.stat().st_size for path in shipped.rglob("*") if path.is_file())
     print(f"{shipped}: step {best.step}, {size / 1e6:.2f} MB")

@@ -33,6 +33,29 @@ def test_chunks_add_up_to_the_gradient_of_the_batch(chunk_size: int) -> None:
     assert seen[0][1].item() == pytest.approx(loss.item())
 
 
+@pytest.mark.parametrize("name", ["maml", "cell_transformer"])
+def test_parallel_chunks_change_no_number(name: str) -> None:
+    def trained(parallel_chunks: int) -> list[torch.Tensor]:
+        method = built_method(name, "mlp" if name == "maml" else None)
+        optimizer = torch.optim.Adam(method.parameters())
+        engine.train(
+            method,
+            optimizer,
+            torch.optim.lr_scheduler.ConstantLR(optimizer),
+            [(step, episodes(n_tasks=7, seed=step)) for step in range(3)],
+            1.0,
+            2,
+            lambda step, loss: losses.append(loss),
+            parallel_chunks,
+        )
+        return list(method.parameters())
+
+    losses: list[torch.Tensor] = []
+    one, three = trained(1), trained(3)
+    assert all(torch.equal(a, b) for a, b in zip(one, three, strict=True))
+    assert losses[:3] == losses[3:]
+
+
 @pytest.mark.parametrize("chunk_size", [2, 100])
 def test_scores_are_those_of_the_whole_batch(chunk_size: int) -> None:
     method, batch = built_method("protonet", "columnwise"), episodes(n_tasks=5)

@@ -232,6 +232,17 @@ def test_labels_shuffled_is_chance(name: str, encoder: str | None, kind: Kind) -
 
 
 @every_one
+def test_what_the_loss_depends_on_is_said(name: str, encoder: str | None, kind: Kind) -> None:
+    """Chunks may be computed in any order, unless the method says that the order matters."""
+    method, batch = built_method(name, encoder), episodes(kind)
+    losses = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        losses.append(method.loss(batch).item())
+    assert (losses[0] == losses[1]) != method.ordered_loss
+
+
+@every_one
 def test_runs_on_the_meta_device(name: str, encoder: str | None, kind: Kind) -> None:
     """A tensor made on the wrong device, or a value read on the host, raises there."""
     method = built_method(name, encoder, light=True).to("meta")

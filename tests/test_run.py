@@ -144,6 +144,32 @@ def test_going_on_is_as_if_never_stopped(finished: Path, tmp_path: Path) -> None
     assert_same_training(directory, finished)
 
 
+def test_averaged_weights_are_those_judged(tmp_path: Path) -> None:
+    """Kept are the moving average of the steps' weights, and what steps go on from; also later."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    words = ("averaging=0.5", "optimizer.final_lr=1.0", "optimizer.warmup=0")
+    plain = [config(*words[1:], f"steps={n}", "checkpoint_every=1") for n in (1, 2, 3)]
+    average = None
+    for number, each in enumerate(plain):
+        train_job(each, tmp_path / f"{number}", [], resuming=False)
+        latest = checkpoint.load(tmp_path / f"{number}/checkpoints", "last", torch.device("cpu"))
+        if average is None:
+            average = latest.method
+        average = {name: 0.5 * average[name] + 0.5 * latest.method[name] for name in average}
+    train_job(config(*words, "steps=3"), whole, [], resuming=False)
+    kept = checkpoint.load(whole / "checkpoints", "last", torch.device("cpu"))
+    assert kept.latest is not None
+    assert average is not None
+    for name, value in average.items():
+        torch.testing.assert_close(kept.method[name], value)
+        assert torch.equal(kept.latest[name], latest.method[name])
+    assert any((kept.latest[name] != kept.method[name]).any() for name in average)
+    train_job(config(*words, "steps=2"), parts, [], resuming=False)
+    train_job(config(*words, "steps=3"), parts, [], resuming=True)
+    again = checkpoint.load(parts / "checkpoints", "last", torch.device("cpu"))
+    assert all(torch.equal(again.method[name], value) for name, value in kept.method.items())
+
+
 def assert_same_training(ours: Path, theirs: Path) -> None:
     assert (ours / "metrics.jsonl").read_bytes() == (theirs / "metrics.jsonl").read_bytes()
     for which in ("last", "best"):
@@ -244,6 +270,12 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 def test_a_method_that_cannot_do_the_task_says_so_first(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="ProtoNet cannot do regression"):
         train_job(config("source=sinusoid"), tmp_path / "run", [], resuming=False)
+    assert files(tmp_path) == []
+
+
+def test_parallel_chunks_of_a_method_that_draws(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"STUNT draws .* parallel_chunks=2 must be 1"):
+        train_job(config("method=stunt", "parallel_chunks=2"), tmp_path / "run", [], resuming=False)
     assert files(tmp_path) == []
 
 

@@ -25,7 +25,7 @@ OWN = ("evaluation=transfer", "checkpoint_every=${steps}")
 HELD = "evaluation.also.held"  # where the tables stand in a run that trains on a prior
 OF_SOURCES = REFERRED_TO - {"encoder"}  # keys of the top level that only a source reads
 # Of what is typed, all that the run which learns a similarity shares: it has a method of its own.
-SHARED = ("steps", "meta_batch", "chunk_size", "device", "threads", "workers")
+SHARED = ("steps", "meta_batch", "chunk_size", "parallel_chunks", "device", "threads", "workers")
 
 
 def design(words: Sequence[str], groups: int | None, config_dir: Path | None) -> Design:

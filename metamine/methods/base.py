@@ -25,6 +25,7 @@ class Method(nn.Module, ABC):
     any_support_order: ClassVar[bool] = True  # the order of support rows changes no answer
     any_class_names: ClassVar[bool] = True  # nor do the names of classes, if not to its encoder
     any_column_order: ClassVar[bool] = True  # nor does the order of columns, likewise
+    ordered_loss: ClassVar[bool] = False  # the loss draws, or remembers: the order of calls matters
 
     @abstractmethod
     def predict(self, support: Support, query_x: Float[Tensor, "T Q F"]) -> Float[Tensor, "T Q C"]:

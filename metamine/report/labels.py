@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from metamine.report.files import Run
 
 # Keys of a config that do not change what is learnt.
-NO_MATTER = frozenset({"seed", "device", "threads", "workers", "chunk_size", "trust"})
-NO_MATTER |= {"log_every", "checkpoint_every", "evaluation"}
+NO_MATTER = frozenset({"seed", "device", "threads", "workers", "chunk_size", "parallel_chunks"})
+NO_MATTER |= {"trust", "log_every", "checkpoint_every", "evaluation"}
 
 
 def labels(runs: Sequence[Run]) -> list[str]:

@@ -43,6 +43,7 @@ class STUNT(Method):
     """
 
     kinds: ClassVar[frozenset[Kind]] = frozenset({"classification"})
+    ordered_loss: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -49,6 +51,7 @@ class NearestTask(Method):
     alike, for `metamine tasks similarity` makes a map of them.
     """
 
+    ordered_loss: ClassVar[bool] = True
     bank_d: Tensor
     bank_scale: Tensor
     filled: Tensor
