@@ -12,11 +12,12 @@ import yaml
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
 from metamine import FewShotClassifier, FewShotRegressor
-from metamine.confdir import conf_dir
+from metamine.hydra_app.composed import composed
 from metamine.pretrained import NAME, run_of
 from metamine.trained import trained_method
 
 RUN = run_of(NAME)
+EXPERIMENT = "experiment=pretrain_fewshot"
 
 
 def test_a_name_or_a_path(tmp_path: Path) -> None:
@@ -36,12 +37,11 @@ def test_the_run_is_whole_and_small() -> None:
 
 
 def test_it_is_what_the_experiment_makes() -> None:
-    """But for how long: that is said in docs/pretrained.md."""
-    made = yaml.safe_load((RUN / "config.yaml").read_text())
-    experiment = yaml.safe_load((conf_dir() / "experiment/pretrain_fewshot.yaml").read_text())
-    for key in ("steps", "meta_batch", "chunk_size", "threads"):
-        assert made[key] == experiment[key]
-    assert made["optimizer"]["lr"] == experiment["optimizer"]["lr"]
+    assert json.loads((RUN / "overrides.json").read_text()) == [EXPERIMENT]
+    made, anew = yaml.safe_load((RUN / "config.yaml").read_text()), composed([EXPERIMENT])
+    learned_by = ("source", "protocol", "method", "optimizer", "seed", "steps", "meta_batch")
+    for key in (*learned_by, "chunk_size", "averaging"):
+        assert made[key] == anew[key]
 
 
 @pytest.mark.parametrize(
