@@ -33,8 +33,8 @@ def train(
     """One optimiser step for each numbered batch of tasks.
 
     A batch is computed `chunk_size` tasks at a time and gradients are added up: memory stays that
-    of a chunk. After each step `after_step(step, loss)` is called; the loss is a tensor on the
-    method's device, since reading it would make the host wait.
+    of the chunks at work. After each step `after_step(step, loss)` is called; the loss is a tensor
+    on the method's device, since reading it would make the host wait.
 
     clip: greatest norm of the gradient; None: any.
     parallel_chunks: chunks computed side by side, each by a thread of the host; gradients are added

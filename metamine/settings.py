@@ -33,7 +33,7 @@ class Training:
 
     init: run whose best weights, and method, training sets out from; null: fresh ones.
     seed: root of every random stream of training. steps: meta-training steps. meta_batch: tasks a
-    step. chunk_size: tasks computed at once. parallel_chunks: so many times as many, on threads.
+    step. chunk_size: tasks computed at once. parallel_chunks: chunks at once, a thread each.
     averaging: see `training.Schedule`. threads: of torch. workers: processes for baselines, null
     for one a core. log_every, checkpoint_every: in steps; each checkpoint is validated.
     trust: packages besides metamine whose classes the config may construct.
