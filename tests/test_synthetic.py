@@ -438,6 +438,8 @@ def columns(**changes: Any) -> Columns:
         "skew": (0.0, 0.0),
         "discrete": 0.0,
         "levels": (2, 6),
+        "alike": 0.0,
+        "bend": (1 / 3, 3.0),
         "categorical": 0.0,
         "told": 1.0,
         "gappy": 0.0,
@@ -493,6 +495,33 @@ def test_levels_and_codes(categorical: float) -> None:
     assert all(rising) if not categorical else 0.1 < np.mean(rising) < 0.6
     # A code stands for one interval, whatever its number.
     assert all((order != 0).sum() <= 5 for order in orders)
+
+
+def test_levels_of_a_table_are_alike() -> None:
+    """Of tables of [2, 6] levels, log 1.5 / log 3.5 have but two, and each number is met."""
+    settings = {"discrete": 1.0, "levels": (2, 6), "bend": (1.0, 1.0)}
+    source = torch.randn(2000, 8, 400, generator=seeded(5))
+    alike, apart = (
+        most_levels(columns(**settings, alike=share).measure(source.clone(), seeded())[0])
+        for share in (1.0, 0.0)
+    )
+    assert set(alike.tolist()) == {2.0, 3.0, 4.0, 5.0, 6.0}
+    assert (alike == 2).float().mean() == pytest.approx(np.log(1.5) / np.log(3.5), abs=0.1)
+    assert (apart == 6).float().mean() == pytest.approx(1 - 0.8**8, abs=0.1)
+
+
+def most_levels(x_TFM: torch.Tensor) -> torch.Tensor:
+    """The most levels of a column, of each table all of whose columns are levels."""
+    leveled_T = (x_TFM == x_TFM.round()).flatten(1).all(dim=1)
+    return x_TFM[leveled_T].amax(dim=(1, 2)) + 1
+
+
+def test_bend_fills_levels_unevenly() -> None:
+    settings = {"discrete": 1.0, "levels": (2, 2)}
+    for bend, share in ((1.0, 0.5), (10.0, 1 - 0.5**0.1), (0.1, 1 - 0.5**10)):
+        x, _ = columns(**settings, bend=(bend, bend)).measure(latent(), seeded())
+        whole = (x == x.round()).all(dim=2)
+        assert x[whole].mean() == pytest.approx(share, abs=0.02)
 
 
 def test_codes_that_pass_for_numbers() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from pydantic import Field
 from torch import Generator, Tensor
 
@@ -30,6 +30,10 @@ class Columns:
         near-linear for small tails, else with long tails, on one side if skewed.
     discrete: share of tables that have columns of levels; what share of columns is uniform.
     levels: how many levels such a column has.
+    alike: share of tables in which no column has more levels than a number drawn for the table, on
+        a logarithmic scale: some tables hold little but yes and no.
+    bend: a column's quantiles are raised to this power before they are cut into levels; far from 1,
+        most cells hold the lowest or the highest.
     categorical: share of the columns of levels whose order is lost: their codes are shuffled.
     told: probability that a column of codes is said to be one; else it passes for numbers.
     gappy: share of tables that have missing cells.
@@ -43,17 +47,21 @@ class Columns:
         skew: Range,
         discrete: Probability,
         levels: Counts,
+        alike: Probability,
+        bend: LogRange,
         categorical: Probability,
         told: Probability,
         gappy: Probability,
         missing: Annotated[float, Field(ge=0, lt=1)],
     ) -> None:
-        in_order(tails=tails, skew=skew, levels=levels)
+        in_order(tails=tails, skew=skew, levels=levels, bend=bend)
         self.irrelevant = irrelevant
         self.tails = tails
         self.skew = skew
         self.discrete = discrete
         self.levels = levels
+        self.alike = alike
+        self.bend = bend
         self.categorical = categorical
         self.told = told
         self.gappy = gappy
@@ -70,7 +78,10 @@ class Columns:
         categorical_TF = leveled_TF & (
             torch.rand(n_tasks, width, generator=generator) < self.categorical
         )
-        level_PM = self._levels(x_TFM[leveled_TF], categorical_TF[leveled_TF], generator)
+        most_TF = self._most_levels(n_tasks, generator).expand(-1, width)
+        level_PM = self._levels(
+            x_TFM[leveled_TF], most_TF[leveled_TF], categorical_TF[leveled_TF], generator
+        )
         tails_TF1 = log_uniform(self.tails, (n_tasks, width, 1), generator)
         skew_TF1 = uniform(self.skew, (n_tasks, width, 1), generator)
         x_TFM.mul_(tails_TF1).add_(skew_TF1).sinh_()
@@ -86,12 +97,30 @@ class Columns:
             int(irrelevant_TF.sum()), x_TFM.shape[2], generator=generator
         )
 
+    def _most_levels(self, n_tasks: int, generator: Generator) -> Int64[Tensor, "T 1"]:
+        """How many levels the columns of each table have at most."""
+        least, most = self.levels
+        if not self.alike:
+            return torch.full((n_tasks, 1), most)
+        drawn_T1 = log_uniform((least, most + 1), (n_tasks, 1), generator).long().clamp(max=most)
+        alike_T1 = torch.rand(n_tasks, 1, generator=generator) < self.alike
+        return torch.where(alike_T1, drawn_T1, most)
+
     def _levels(
-        self, x_PM: Float[Tensor, "P M"], shuffled_P: Bool[Tensor, " P"], generator: Generator
+        self,
+        x_PM: Float[Tensor, "P M"],
+        most_P: Int64[Tensor, " P"],
+        shuffled_P: Bool[Tensor, " P"],
+        generator: Generator,
     ) -> Float[Tensor, "P M"]:
         """Cut columns into levels 0, 1, ..., unevenly filled; the order of some is shuffled."""
+        least, most = self.levels
         n_levels_P1 = integers(self.levels, (len(x_PM), 1), generator)
-        bend_P1 = log_uniform((1 / 3, 3.0), (len(x_PM), 1), generator)
+        # Fewer in proportion where the table's most are fewer.
+        n_levels_P1 = least + (n_levels_P1 - least) * (most_P[:, None] + 1 - least) // (
+            most + 1 - least
+        )
+        bend_P1 = log_uniform(self.bend, (len(x_PM), 1), generator)
         quantile_PM = (1.7 * x_PM).sigmoid_()  # nearly the normal distribution's
         level_PM = (quantile_PM.pow_(bend_P1) * n_levels_P1).long().minimum(n_levels_P1 - 1)
         key_PL = torch.rand(len(x_PM), self.levels[1], generator=generator)
