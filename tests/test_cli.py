@@ -183,6 +183,11 @@ def test_help_and_version_import_nothing_heavy() -> None:
             ["train", "init=pretrained", "method=maml"],
             "init=pretrained brings its own method and encoder; leave out method=maml",
         ),
+        (
+            ["train", "-m", "init=pretrained", "experiment=smoke,flat_uci", "seed=0,1"],
+            "init=pretrained brings its own method and encoder, and experiment=flat_uci chooses "
+            "method too; leave it out and give its other keys",
+        ),
         (["evaluate"], "evaluate needs a run: metamine evaluate run=RUN"),
         (["evaluate", "run=nowhere"], "nowhere is no run directory: it has no config.yaml"),
         (["tasks"], "tasks needs to know what is asked: metamine tasks similarity run=RUN"),

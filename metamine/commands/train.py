@@ -23,7 +23,9 @@ def main(words: Sequence[str]) -> int:
         init, others = option(words, "init")
         if init in (None, "null"):
             return launch(job, words)
-        return launch(job, words, config_with_method_of(Path(str(init)), split(others)[0]))
+        plain, flags = split(others)
+        config = config_with_method_of(Path(str(init)), plain, config_folders(flags))
+        return launch(job, words, config)
     plain, flags = split(words)
     if {"-m", "--multirun"} & set(flags):
         raise UsageError(f"resume={run} goes on with one run; leave out -m")

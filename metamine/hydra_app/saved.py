@@ -16,25 +16,37 @@ from metamine.pretrained import run_of
 # refer again, `path=OTHER` would change the key and nothing else.
 _REFERRED_TO = ("encoder", "path", "suite", "tasks", "datasets", "workers")
 _METHOD_CHOSEN = "${hydra.runtime.choices.method}"  # in the names of run directories
+_BROUGHT = {"encoder", "method"}  # by the run that another sets out from
 # Not taken over from a directory that somebody else may have made: they could name code to run.
 _DROPPED = ("defaults", "hydra", "trust")
 
 
-def config_with_method_of(run: Path, words: Sequence[str]) -> dict[str, Any]:
+def config_with_method_of(
+    run: Path, words: Sequence[str], folders: Sequence[Path]
+) -> dict[str, Any]:
     """conf/train.yaml as a Hydra primary config, with the method and encoder of `run`.
 
-    Raises UsageError if `run` is no run directory, or if `words` choose a method or an encoder.
+    folders: where the config groups are that `words` choose from.
+    Raises UsageError if `run` is no run directory, or if `words` choose a method or an encoder,
+    or an experiment that does.
     """
     saved = _saved(run)
     for word in words:
-        if word.lstrip("+").startswith(("method=", "encoder=")):
+        group, _, choice = word.lstrip("+").partition("=")
+        if group in _BROUGHT:
             raise UsageError(f"init={run} brings its own method and encoder; leave out {word}")
+        for name in choice.split(",") if group == "experiment" else ():
+            if chosen := _BROUGHT & _overridden(name, folders):
+                raise UsageError(
+                    f"init={run} brings its own method and encoder, and experiment={name} chooses "
+                    f"{' and '.join(sorted(chosen))} too; leave it out and give its other keys"
+                )
     ours = _load(conf_dir() / "train.yaml")
-    kept: dict[str, Any] = {key: saved[key] for key in ("encoder", "method") if key in saved}
+    kept: dict[str, Any] = {key: saved[key] for key in sorted(_BROUGHT) if key in saved}
     defaults = [
         entry
         for entry in ours["defaults"]
-        if not (isinstance(entry, dict) and {"encoder", "method"} & set(entry))
+        if not (isinstance(entry, dict) and _BROUGHT & set(entry))
     ]
     hydra, name = ours["hydra"], run.resolve().name
     for part, key in (("run", "dir"), ("sweep", "subdir")):
@@ -75,6 +87,16 @@ def _saved(run: Path) -> dict[str, Any]:
             f"{run} is no run directory: it has no config.yaml; see: metamine list runs"
         )
     return _load(path)
+
+
+def _overridden(experiment: str, folders: Sequence[Path]) -> set[str]:
+    """The groups that an experiment chooses from anew, if there is one of that name."""
+    for path in (folder / "experiment" / f"{experiment}.yaml" for folder in folders):
+        if path.is_file():
+            entries = [each for each in _load(path).get("defaults", []) if isinstance(each, dict)]
+            keys = (str(key) for each in entries for key in each)
+            return {key.removeprefix("override /") for key in keys}
+    return set()
 
 
 def _load(path: Path) -> dict[str, Any]:
