@@ -287,6 +287,22 @@ def test_clusters_are_as_separate_as_asked(
     assert lowest <= agree.float().mean() <= highest
 
 
+def test_classes_that_are_compact_are_one_cluster_each() -> None:
+    """Then a row far from all centres but its own is nearest to its class's mean."""
+    clean = {**CLEAN, "features": [8, 8], "imbalance": 0.0}
+    far = {"clusters": [4, 4], "separation": [30.0, 30.0], "stretch": [1.0, 1.0]}
+    prior = {f"priors__gaussian_clusters__{key}": value for key, value in far.items()}
+    for way, compact, least, most in ((5, 1.0, 0.9, 1.0), (5, 0.0, 0.0, 0.8), (2, 1.0, 0.0, 0.9)):
+        changes = {**clean, **prior, "priors__gaussian_clusters__compact": compact}
+        source = source_of("gaussian_clusters", **changes)
+        pack = source.pack("train", Shape(way, shot=20, rows=None, query=20), 40, seeded())
+        right = [
+            NearestCentroid().fit(x, y).score(x, y)
+            for x, y in zip(*(each.numpy() for each in tables_of(pack)), strict=True)
+        ]
+        assert least <= np.mean(right) <= most
+
+
 def test_network_columns_hang_together() -> None:
     """With one cause and no noise, every column is a function of one number."""
     prior = {"causes": [1, 1], "noise": [0.001, 0.001], "activations": 0.0}

@@ -33,6 +33,8 @@ class GaussianClusters(Prior):
     latents: dimensions of the latent space; one to all of them tell clusters apart.
     clusters: how many clusters a class has.
     one_against_rest: probability that the first class has one cluster, all others the most.
+    compact: of tables of more than two classes (parts of classes count), the share in which each
+        has one cluster.
     separation: standard deviation of the centres along a latent that tells clusters apart.
     stretch: standard deviation of a cluster along a latent.
     mixing: share of the latents that a column sees.
@@ -44,6 +46,7 @@ class GaussianClusters(Prior):
         latents: PositiveInt,
         clusters: Counts,
         one_against_rest: Probability,
+        compact: Probability,
         separation: LogRange,
         stretch: LogRange,
         mixing: tuple[Probability, Probability],
@@ -54,6 +57,7 @@ class GaussianClusters(Prior):
         self.latents = latents
         self.clusters = clusters
         self.one_against_rest = one_against_rest
+        self.compact = compact
         self.separation = separation
         self.stretch = stretch
         self.mixing = mixing
@@ -97,6 +101,10 @@ class GaussianClusters(Prior):
             alone_TC = torch.where(torch.arange(way) == 0, 1, most)
             chosen_T1 = torch.rand(n_tasks, 1, generator=generator) < self.one_against_rest
             n_clusters_TC = torch.where(chosen_T1, alone_TC, n_clusters_TC)
+        if self.compact:
+            compact_T1 = torch.rand(n_tasks, 1, generator=generator) < self.compact
+            more_T1 = (class_TM.amax(dim=1, keepdim=True) > 1) & compact_T1
+            n_clusters_TC = n_clusters_TC.masked_fill(more_T1, 1)
         number_TM = torch.rand(class_TM.shape, generator=generator)
         number_TM = (number_TM * n_clusters_TC.gather(1, class_TM)).long()
         group_T1M = (class_TM * most + number_TM)[:, None]
