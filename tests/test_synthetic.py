@@ -19,6 +19,7 @@ from making import protocol
 from omegaconf import OmegaConf
 from scipy import stats
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.neighbors import NearestCentroid
 from sklearn.tree import DecisionTreeRegressor
 
 from metamine.confdir import conf_dir
