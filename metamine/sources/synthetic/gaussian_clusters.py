@@ -34,7 +34,7 @@ class GaussianClusters(Prior):
     clusters: how many clusters a class has.
     one_against_rest: probability that the first class has one cluster, all others the most.
     compact: of tables of more than two classes (parts of classes count), the share in which each
-        has one cluster.
+        has one cluster, whatever the two above say.
     separation: standard deviation of the centres along a latent that tells clusters apart.
     stretch: standard deviation of a cluster along a latent.
     mixing: share of the latents that a column sees.
